@@ -1,0 +1,1 @@
+"""Cueline: one durable event backend for conversational agents."""

@@ -1,0 +1,106 @@
+"""The model port: what the engine asks of a model provider, and the chunks that come back."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+# --- what is asked ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message. `system` is context from the operator, never text of a user."""
+
+    role: Literal["user", "assistant", "system"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A tool call that the model made; `arguments` is a JSON object as text."""
+
+    call: str
+    tool: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The output of the tool call with the same `call`."""
+
+    call: str
+    output: str
+
+
+Item = Said | Called | Returned
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call; `parameters` is its JSON Schema."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One model call. `parameters` are passed to the provider as they are (temperature, ...)."""
+
+    model: str
+    instructions: str
+    items: tuple[Item, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    tools: tuple[Tool, ...] = ()
+
+
+# --- what comes back -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingDelta:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallMade:
+    """A whole tool call, after its last argument delta."""
+
+    call: str
+    tool: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of this call, as the provider counts them."""
+
+    input_tokens: int
+    output_tokens: int
+    reasoning_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The last chunk of every complete answer; `length` means that the token limit cut it."""
+
+    reason: Literal["stop", "length", "tool_calls"]
+
+
+Chunk = ThinkingDelta | TextDelta | CallMade | Usage | End
+
+
+class Model(Protocol):
+    """A provider. Raises ModelError, and nothing else, for whatever the provider does."""
+
+    def stream(self, request: ModelRequest, deadline: float) -> Iterator[Chunk]:
+        """Chunks as they come; the last is `End`. Closing the iterator closes the connection.
+
+        `deadline` is in seconds on the monotonic clock: no read waits beyond it.
+        """

@@ -1,0 +1,154 @@
+"""What Cueline refuses or fails with. Each door maps `code` to its own status and body.
+
+CuelineError
+  + InvalidRequest            the request cannot be understood
+      + InvalidMessageContent a message is empty or too long
+      + InvalidPageKey        not a page key that this list gave out
+  + Unauthorized              no key, or a wrong one
+  + Forbidden                 the key, or the state of what it names, does not allow this
+  + NotFound
+      + AgentNotFound
+      + SessionNotFound       never made, deleted, or expired
+      + EventNotFound
+  + Conflict
+      + AgentExists
+      + SessionExists
+      + AgentInUse            it still has sessions
+      + TurnRunning           another turn is being run in this session
+  + TooManyPending            the session has more waiting inputs than it may hold
+  + NotBuilt                  a documented feature that this version does not have
+  + Unavailable               something that Cueline stands on does not answer
+  + ModelError                the model provider failed; its code says how
+"""
+
+from typing import ClassVar
+
+
+class CuelineError(Exception):
+    """Base of all; `code` is stable, the message is for people, `retryable` says if a retry helps."""
+
+    code: ClassVar[str] = "internal_error"
+    retryable: bool = False
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class InvalidRequest(CuelineError):
+    code = "invalid_request"
+
+    def __init__(self, message: str, fields: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.fields = fields or {}
+
+
+class InvalidMessageContent(InvalidRequest):
+    code = "invalid_message_content"
+
+
+class InvalidPageKey(InvalidRequest):
+    code = "invalid_request"
+
+    def __init__(self) -> None:
+        super().__init__("page_key is not one that this list gave out", {"page_key": "unknown"})
+
+
+class Unauthorized(CuelineError):
+    code = "unauthorized"
+
+
+class Forbidden(CuelineError):
+    code = "forbidden"
+
+
+class NotFound(CuelineError):
+    code = "not_found"
+    noun: ClassVar[str] = "object"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"There is no {self.noun} {key!r}.")
+        self.key = key
+
+
+class AgentNotFound(NotFound):
+    code = "agent_not_found"
+    noun = "agent"
+
+
+class SessionNotFound(NotFound):
+    code = "session_not_found"
+    noun = "session"
+
+
+class EventNotFound(NotFound):
+    code = "event_not_found"
+    noun = "event"
+
+
+class Conflict(CuelineError):
+    code = "conflict"
+
+
+class AgentExists(Conflict):
+    code = "agent_exists"
+
+
+class SessionExists(Conflict):
+    code = "session_exists"
+
+
+class AgentInUse(Conflict):
+    code = "agent_in_use"
+
+
+class TurnRunning(Conflict):
+    """`turn` is its id; `retry_after` is in seconds."""
+
+    code = "turn_running"
+    retryable = True
+
+    def __init__(self, message: str, turn: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.turn, self.retry_after = turn, retry_after
+
+
+class TooManyPending(CuelineError):
+    code = "rate_limit_exceeded"
+    retryable = True
+
+
+class NotBuilt(CuelineError):
+    code = "not_implemented"
+
+    def __init__(self, feature: str) -> None:
+        super().__init__(f"{feature} is not built in this version of Cueline.")
+        self.feature = feature
+
+
+class Unavailable(CuelineError):
+    code = "unavailable"
+    retryable = True
+
+
+class ModelError(CuelineError):
+    """A failed model call. `kind` is the stable code that the log and the callers see:
+
+    model_unauthorized    401, 403: the deployment's key is wrong
+    model_rejected        other 4xx: unknown model, wrong parameters
+    model_rate_limited    429
+    model_unavailable     5xx, or no connection
+    model_timeout         no byte within the inactivity limit, or the deadline passed
+    model_cut             the stream ended before its end
+    model_malformed       an answer that is not in the API's shape
+    model_refused         stopped by the provider's content filter
+    context_limit_exceeded  the conversation does not fit into the model's window
+    """
+
+    code = "model_error"
+
+    def __init__(
+        self, kind: str, message: str, *, retryable: bool, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.kind, self.retryable, self.retry_after = kind, retryable, retry_after
