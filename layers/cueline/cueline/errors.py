@@ -2,6 +2,7 @@
 
 CuelineError
   + InvalidRequest            the request cannot be understood
+      + TooLarge              it would not fit into one segment of the log
       + InvalidMessageContent a message is empty or too long
       + InvalidPageKey        not a page key that this list gave out
   + Unauthorized              no key, or a wrong one
@@ -44,6 +45,10 @@ class InvalidRequest(CuelineError):
 
 
 class InvalidMessageContent(InvalidRequest):
+    code = "invalid_message_content"
+
+
+class TooLarge(InvalidRequest):
     code = "invalid_message_content"
 
 

@@ -1,0 +1,149 @@
+"""What the engine stands on. The memory and the DynamoDB adapters pass one suite of tests."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from cueline.log.segment import Session
+
+
+class Instruction(BaseModel):
+    """A part of the agent's instructions."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    template: str
+    description: str | None = None
+    metadata: dict[str, Any] | None = None
+    enabled: bool = True
+
+
+class Agent(BaseModel):
+    """Instructions, model and policies under a key."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    name: str
+    description: str | None = None
+    model: str
+    parameters: dict[str, Any] = {}
+    """Passed to the model provider as they are."""
+    step_name: str = "main"
+    instructions: tuple[Instruction, ...] = ()
+    metadata: dict[str, Any] = {}
+    enabled: bool = True
+    created_at: int
+    """Milliseconds since 1970, UTC."""
+    updated_at: int
+    version: int = 0
+    """Counts the updates; an update names the one that it read."""
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a list, and the key that asks for the next part; None after the last."""
+
+    items: Sequence[T]
+    next: str | None = None
+
+
+class Agents(Protocol):
+    """Agents under their keys. Lists are in the order of making, oldest first."""
+
+    def create(self, agent: Agent) -> None:
+        """Raises AgentExists."""
+
+    def get(self, key: str) -> Agent:
+        """Raises AgentNotFound."""
+
+    def replace(self, agent: Agent) -> bool:
+        """Writes `agent` over version `agent.version - 1`; False where that is not there."""
+
+    def delete(self, key: str) -> None:
+        """Raises AgentNotFound."""
+
+    def list(self, limit: int, page_key: str | None) -> Page[Agent]:
+        """Raises InvalidPageKey. May lag behind the writes."""
+
+
+class Sessions(Protocol):
+    """META items of sessions; what a session is worth, `Log.tail` tells."""
+
+    def create(self, session: Session, over: int) -> bool:
+        """Writes META where there is none, or only one of an incarnation up to `over`.
+
+        Checks in the same transaction that the agent exists: raises AgentNotFound.
+        False where somebody else made the session first.
+        """
+
+    def replace(self, session: Session) -> bool:
+        """Writes over version `session.version - 1` of the same incarnation; False if not there."""
+
+    def touch(self, session: Session, now: int) -> None:
+        """Moves the collector's hint forward where it comes near; `now` in ms. Never fails."""
+
+    def remove(self, session: str, incarnation: int) -> None:
+        """Removes META if it has this incarnation, else does nothing."""
+
+    def list(self, agent_key: str, limit: int, page_key: str | None) -> Page[Session]:
+        """Stored METAs, oldest first, not yet judged. Raises InvalidPageKey. May lag."""
+
+
+class Beats(Protocol):
+    """Heartbeat counters of turns."""
+
+    def beat(self, session: str, incarnation: int, turn: str) -> None: ...
+
+    def look(self, session: str, incarnation: int, turns: Sequence[str]) -> dict[str, int]:
+        """The counter of each turn; 0 before its first beat."""
+
+
+class Sweeper(Protocol):
+    """Removes what deleted incarnations left, in two rounds a process lifetime apart."""
+
+    def blank(self, session: str, incarnation: int) -> None:
+        """Empties every segment up to this incarnation but the newest, keeping the keys."""
+
+    def clear(self, session: str, incarnation: int) -> None:
+        """Removes segments and beats up to this incarnation, but the newest segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class WakeUp:
+    """«Look at this session», as a message."""
+
+    session: str
+    look: Mapping[str, int] = field(default_factory=dict)
+    """What the sender saw: running turn -> beat."""
+    sweep: tuple[int, int] | None = None
+    """(incarnation, round): instead of a look, blank in round 1 or clear in round 2."""
+
+
+class WakeUps(Protocol):
+    def send(self, wake_up: WakeUp, delay: int = 0) -> None:
+        """Delivers it at least once, after `delay` seconds (0 to 900)."""
+
+
+class Clock(Protocol):
+    """Time and chance, so that tests can rule both."""
+
+    def now(self) -> int:
+        """Milliseconds since 1970, UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds."""
+
+    def sleep(self, seconds: float) -> None: ...
+
+    def random(self) -> float:
+        """0 up to 1."""
+
+    def id(self) -> str:
+        """A new unguessable name: lower-case letters and digits."""

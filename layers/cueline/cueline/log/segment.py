@@ -1,0 +1,122 @@
+"""Segments, the unit that is written; sessions; and the port of the log that stores them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cueline.log.events import Event, Recorded
+from cueline.log.state import State
+
+MAX_EVENTS = 16
+"""Events in a segment. A reader after offset n queries from n - 15 and misses nothing."""
+MAX_BYTES = 390_000
+"""UTF-8 bytes of a segment's events and state together; DynamoDB's item limit is 409,600."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """1 to 16 events and the state after them. `at` is the offset of the first."""
+
+    at: int
+    events: tuple[Event, ...]
+    state: State
+    attempt: str
+    """Tells a writer whose answer was lost that the segment in its way is its own."""
+    written_at: int
+    """Milliseconds since 1970, UTC, on the writer's clock."""
+    trace_id: str = ""
+
+    @property
+    def end(self) -> int:
+        """The offset that comes next."""
+        return self.at + len(self.events)
+
+    def recorded(self) -> Iterator[Recorded]:
+        for n, event in enumerate(self.events):
+            yield Recorded(self.at + n, self.written_at, self.trace_id, event)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One conversation with one agent, as configured; what happened in it is in its log."""
+
+    agent_key: str
+    session_key: str
+    incarnation: int
+    """Milliseconds since 1970 when it was made, and above every incarnation before it."""
+    name: str
+    created_at: int
+    """Milliseconds since 1970, UTC."""
+    description: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    enabled: bool = True
+    tti_minutes: int = 0
+    """It expires this long after its newest segment; 0 is never."""
+    version: int = 0
+    """Counts the updates; an update names the one that it read."""
+
+    @property
+    def id(self) -> str:
+        """The global session id; `.` cannot occur in a key."""
+        return f"{self.agent_key}.{self.session_key}"
+
+    def expired(self, newest: int, now: int) -> bool:
+        """Whether `newest`, the time of its newest segment, is too long before `now` (both ms)."""
+        return 0 < self.tti_minutes * 60_000 <= now - max(newest, self.created_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a writer appends, and the state there."""
+
+    incarnation: int
+    at: int
+    state: State
+    written_at: int = 0
+    """Of the newest segment; 0 where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """One look at a session: its META, its head, and its newest segments, oldest of them first."""
+
+    session: Session | None
+    """Its META item as stored, not yet judged: see `live`."""
+    head: Head
+    """Of the newest incarnation that any of its items has; incarnation 0 where there are none."""
+    segments: tuple[Segment, ...] = ()
+    whole: bool = True
+    """The segments reach back to offset 0."""
+
+    def live(self, now: int) -> Session | None:
+        """The session, unless it was never made, is deleted, or is expired at `now` (ms)."""
+        found = self.session
+        if not found or found.incarnation != self.head.incarnation or self.head.state.deleted:
+            return None
+        return None if found.expired(self.head.written_at, now) else found
+
+
+class Log(Protocol):
+    """The store of all sessions' logs. Reads are strongly consistent.
+
+    Raises Unavailable where the store does not answer within its retries.
+    """
+
+    def tail(self, session: str, window: int = 0) -> Tail:
+        """META, head, and the newest segments: at least one, more up to `window` bytes of events.
+
+        One query, as a rule. Segments of older incarnations are left out. Where the newest
+        incarnation has only its META, the head is at 0 with an empty state.
+        """
+
+    def append(self, session: str, incarnation: int, segment: Segment) -> Segment | None:
+        """Writes the segment unless one is there; None is success, else the one in its way.
+
+        The same attempt in its way is success too. Raises TooLarge before writing anything.
+        """
+
+    def read(self, session: str, incarnation: int, after: int, limit: int) -> Sequence[Recorded]:
+        """Up to `limit` events with an offset above `after`, in order; fewer only at the end.
+
+        Nothing of a deleted incarnation is returned.
+        """

@@ -1,0 +1,230 @@
+"""`state = reduce(events)`: what every segment carries, so that the last one alone tells it all.
+
+The law, held by tests: the carried state equals the reduce of all events of the incarnation.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pydantic import TypeAdapter
+
+from cueline.log.events import (
+    Answered,
+    AsideBegan,
+    Event,
+    Input,
+    InputsFailed,
+    InputsTaken,
+    InputsWithdrawn,
+    Policy,
+    SessionDeleted,
+    ToolInput,
+    ToolOutput,
+    TurnAbandoned,
+    TurnBegan,
+    TurnFailed,
+    TurnInterrupted,
+    TurnOverran,
+    TurnSuspended,
+)
+
+MAX_TRIES = 3
+"""Takeovers before an input is tried alone; one more and it ends with an error."""
+MAX_PENDING = 100
+"""Waiting inputs that a session may hold; the state that carries them stays small."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An input that has not ended, as the state remembers it."""
+
+    offset: int
+    policy: Policy
+    digest: str = ""
+    call: str = ""
+
+    @property
+    def asks(self) -> bool:
+        return self.policy != "silent"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    id: str
+    inputs: tuple[Waiting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    pending: tuple[Waiting, ...] = ()
+    open: Turn | None = None
+    aside: Turn | None = None
+    suspended: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Tool call -> the inputs that wait for its decision."""
+    tries: Mapping[int, int] = field(default_factory=dict)
+    """Unfinished input -> takeovers."""
+    tools: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    """Tool call -> (the unfinished input that it serves, `running` or `done`)."""
+    overran: Turn | None = None
+    """The turn whose caller stopped waiting, until somebody says something else."""
+    deleted: bool = False
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        return tuple(t for t in (self.open, self.aside) if t)
+
+    def running(self, turn: str) -> Turn | None:
+        return next((t for t in self.turns if t.id == turn), None)
+
+    def suspect(self, waiting: Waiting) -> bool:
+        """It may be what kills its hosts."""
+        return self.tries.get(waiting.offset, 0) >= MAX_TRIES
+
+
+_STATE: TypeAdapter[State] = TypeAdapter(State)
+
+
+def state_to_json(state: State) -> str:
+    return _STATE.dump_json(state, exclude_defaults=True).decode()
+
+
+def state_from_json(text: str) -> State:
+    return _STATE.validate_json(text)
+
+
+def offsets(inputs: Iterable[Waiting]) -> tuple[int, ...]:
+    return tuple(i.offset for i in inputs)
+
+
+def covered(state: State, turn: Turn) -> tuple[int, ...]:
+    """What the turn's answer answers: its inputs, and those suspended on calls that they decide."""
+    decided = (i for d in turn.inputs for i in state.suspended.get(d.call, ()))
+    return tuple(sorted({*offsets(turn.inputs), *decided}))
+
+
+def fold(state: State, offset: int, event: Event) -> State:
+    """The state after `event`, which stands at `offset`."""
+    match event:
+        case Input():
+            new = Waiting(offset, event.policy, event.digest, event.call)
+            return replace(state, pending=(*state.pending, new), overran=None)
+        case TurnBegan():
+            taken, rest = _split(state, event.inputs)
+            return replace(state, pending=rest, open=Turn(event.turn, taken))
+        case AsideBegan():
+            taken, rest = _split(state, event.inputs)
+            return replace(state, pending=rest, aside=Turn(event.turn, taken))
+        case InputsFailed() | InputsWithdrawn():
+            _, rest = _split(state, event.inputs)
+            return _forget(replace(state, pending=rest), event.inputs)
+        case SessionDeleted():
+            return State(deleted=True)
+    turn = state.running(event.turn)
+    return _fold_turn(state, turn, event) if turn else state
+
+
+def _fold_turn(state: State, turn: Turn, event: Event) -> State:
+    """Events of a turn that is running; those of a closed turn change nothing."""
+    match event:
+        case InputsTaken():
+            taken, rest = _split(state, event.inputs)
+            return replace(state, pending=rest, open=Turn(turn.id, turn.inputs + taken))
+        case ToolInput():
+            return replace(
+                state, tools={**state.tools, event.call: (turn.inputs[0].offset, "running")}
+            )
+        case ToolOutput():
+            return replace(
+                state, tools={**state.tools, event.call: (turn.inputs[0].offset, "done")}
+            )
+        case TurnOverran():
+            return replace(state, overran=turn)
+        case TurnAbandoned():
+            again = {o: state.tries.get(o, 0) + 1 for o in offsets(turn.inputs)}
+            waiting = tuple(sorted(state.pending + turn.inputs, key=lambda i: i.offset))
+            return replace(_closed(state, turn), pending=waiting, tries={**state.tries, **again})
+        case TurnSuspended():
+            waits = {**_undecided(state, turn), event.call: covered(state, turn)}
+            return replace(_closed(state, turn), suspended=waits)
+        case Answered() | TurnFailed() | TurnInterrupted():
+            ended = replace(_closed(state, turn), suspended=_undecided(state, turn))
+            return _forget(ended, covered(state, turn))
+    return state
+
+
+def _split(
+    state: State, inputs: tuple[int, ...]
+) -> tuple[tuple[Waiting, ...], tuple[Waiting, ...]]:
+    taken = tuple(i for i in state.pending if i.offset in inputs)
+    return taken, tuple(i for i in state.pending if i.offset not in inputs)
+
+
+def _closed(state: State, turn: Turn) -> State:
+    return replace(
+        state,
+        open=state.open if turn != state.open else None,
+        aside=state.aside if turn != state.aside else None,
+    )
+
+
+def _undecided(state: State, turn: Turn) -> dict[str, tuple[int, ...]]:
+    decided = [i.call for i in turn.inputs]
+    return {call: inputs for call, inputs in state.suspended.items() if call not in decided}
+
+
+def _forget(state: State, done: Sequence[int]) -> State:
+    """Keeps the carried state small: nothing is remembered of finished inputs."""
+    return replace(
+        state,
+        tries={o: n for o, n in state.tries.items() if o not in done},
+        tools={c: t for c, t in state.tools.items() if t[0] not in done},
+    )
+
+
+def reduce(state: State, at: int, events: Sequence[Event]) -> State:
+    """The state after `events`, the first of which stands at offset `at`."""
+    for n, event in enumerate(events):
+        state = fold(state, at + n, event)
+    return state
+
+
+def next_batch(state: State) -> tuple[Waiting, ...]:
+    """The inputs that the next turn takes, or nothing where nobody asks.
+
+    Everything up to the last interrupting input, else up to the first asking one, with the
+    neighbours that coalesce.
+    """
+    waiting = state.pending
+    asking = [n for n, i in enumerate(waiting) if i.asks]
+    if not asking:
+        return ()
+    interrupting = [n for n in asking if waiting[n].policy == "interrupt"]
+    end = (interrupting or asking[:1])[-1] + 1
+    joins = waiting[end - 1].policy in ("interrupt", "coalesce", "steer")
+    neighbours = ("coalesce", "steer", "silent") if joins else ("silent",)
+    while end < len(waiting) and waiting[end].policy in neighbours:
+        end += 1
+    batch = waiting[:end]
+    if any(state.suspect(i) for i in batch):
+        return _alone(state, batch)
+    return batch
+
+
+def _alone(state: State, batch: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
+    """One input of the batch kills its hosts: one at a time, so that it ends without the others.
+
+    A silent suspect is tried beside an asking input, since alone it would ask for nothing.
+    """
+    first = next(i for i in batch if i.asks)
+    quiet = [i for i in batch if state.suspect(i) and not i.asks]
+    if state.suspect(first) or not quiet:
+        return (first,)
+    return tuple(sorted((quiet[0], first), key=lambda i: i.offset))
+
+
+def waiting_asides(state: State) -> tuple[Waiting, ...]:
+    return tuple(i for i in state.pending if i.policy == "aside" and not state.aside)
+
+
+def can_begin(state: State) -> bool:
+    return bool(waiting_asides(state) if state.open else next_batch(state))
