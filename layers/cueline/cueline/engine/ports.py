@@ -6,7 +6,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from cueline.log.segment import Session
+from cueline.log.segment import Log, Session
 
 
 class Instruction(BaseModel):
@@ -131,6 +131,21 @@ class WakeUps(Protocol):
         """Delivers it at least once, after `delay` seconds (0 to 900)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key as stored: the secret only as its SHA-256, in hex."""
+
+    id: str
+    secret_sha256: str
+    name: str = ""
+
+
+class Keys(Protocol):
+    def get(self, id: str) -> Key | None: ...
+
+    def put(self, key: Key) -> None: ...
+
+
 class Clock(Protocol):
     """Time and chance, so that tests can rule both."""
 
@@ -147,3 +162,17 @@ class Clock(Protocol):
 
     def id(self) -> str:
         """A new unguessable name: lower-case letters and digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """All that the engine and the doors stand on, but the model."""
+
+    log: Log
+    agents: Agents
+    sessions: Sessions
+    beats: Beats
+    sweeper: Sweeper
+    wake_ups: WakeUps
+    keys: Keys
+    clock: Clock

@@ -1,0 +1,30 @@
+"""Who may come in: one check for every door, each of which answers in its own shape."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+
+from cueline.engine.ports import Keys
+from cueline.errors import Unauthorized
+
+OPEN = "anyone"
+"""The caller where access is not checked."""
+
+
+def caller_of(headers: Mapping[str, str], keys: Keys | None) -> str:
+    """The id of the key in `x-api-key` or `Authorization: Bearer`; raises Unauthorized.
+
+    Header names are lower case. `keys` is None where access is not checked: on loopback only.
+    """
+    if keys is None:
+        return OPEN
+    bearer = headers.get("authorization", "")
+    given = headers.get("x-api-key") or (bearer[7:] if bearer[:7].lower() == "bearer " else "")
+    id, _, secret = given.strip().partition(".")
+    stored = keys.get(id) if id and len(given) <= 200 else None
+    # An unknown id costs the same comparison, so that time does not tell which ids exist.
+    expected = stored.secret_sha256 if stored else "0" * 64
+    right = hmac.compare_digest(hashlib.sha256(secret.encode()).hexdigest(), expected)
+    if not stored or not right:
+        raise Unauthorized("Send a valid API key as `x-api-key` or as `Authorization: Bearer`.")
+    return stored.id
