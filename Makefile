@@ -1,0 +1,78 @@
+# What a person types; CI uses the same words. Needs Python 3.11 to 3.14 and make, nothing else.
+PYTHON ?= python3
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+
+ifeq ($(filter 3.11 3.12 3.13 3.14,$(VERSION)),)
+$(error Cueline needs Python 3.11 to 3.14, and $(PYTHON) is $(or $(VERSION),not there). \
+Name another one: make run PYTHON=python3.13)
+endif
+
+# Both would leave the layers or the environments without byte code, and starts twice as slow.
+unexport PYTHONDONTWRITEBYTECODE PYTHONPATH
+
+READY := .ready-$(VERSION)
+VENV := .venv/$(READY)
+EMULATOR := .envs/emulator/$(READY)
+SAM := .envs/sam/$(READY)
+CLIENTS := .envs/clients/$(READY)
+LOCKER := .envs/lock/$(READY)
+
+# On AWS the layers hold Linux wheels, whatever this machine is. Empty: wheels for this machine.
+LAMBDA_PLATFORM := manylinux2014_x86_64
+PARAMETERS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check build deploy lock clean environments
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## Run everything on this machine: http://127.0.0.1:8800 (PORT=8801 make run for another port)
+	@$(MAKE) --no-print-directory -j3 $(VENV) $(EMULATOR) $(SAM)
+	@exec .venv/bin/python -m local
+
+test: environments check ## Check the code, then run every test, the published clients' included
+	.venv/bin/pytest -n 2 --dist loadgroup
+
+check: $(VENV) ## Check format, lint and types
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+build: $(SAM) ## Build what AWS gets, into .aws-sam/build
+	PATH="$(CURDIR)/.venv/bin:$$PATH" LAYER_PLATFORM=$(LAMBDA_PLATFORM) .envs/sam/bin/sam build \
+	    --parameter-overrides PythonRuntime=python$(VERSION)
+
+deploy: $(VENV) build ## Build and deploy to AWS: make deploy PARAMETERS="ModelName=... ModelSecretArn=..."
+	.envs/sam/bin/sam deploy --parameter-overrides PythonRuntime=python$(VERSION) $(PARAMETERS)
+
+lock: $(LOCKER) ## Compile every lock again from its .in file
+	@for input in layers/dependencies tests tests/clients local/requirements/emulator \
+	        local/requirements/sam; do \
+	    file=$$input.in; [ -f $$file ] || file=$$input/requirements.in; \
+	    echo "locking $$file"; \
+	    .envs/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	        --generate-hashes --no-header --upgrade $$file -o $${file%.in}.txt || exit 1; \
+	done
+
+clean: ## Remove what was built and the local stack's state; keep the environments
+	rm -rf .aws-sam .local .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+environments:
+	@$(MAKE) --no-print-directory -j4 $(VENV) $(EMULATOR) $(SAM) $(CLIENTS)
+
+# Tools with pins of their own get an environment of their own: the emulator runs functions in its
+# interpreter, SAM and the published clients pin what the runtime pins differently.
+$(VENV): tests/requirements.txt
+$(EMULATOR): local/requirements/emulator.txt
+$(SAM): local/requirements/sam.txt
+$(CLIENTS): tests/clients/requirements.txt
+$(LOCKER): local/requirements/lock.txt
+
+# A lock is complete, so pip needs to resolve nothing. Another Python starts from nothing.
+%/$(READY):
+	@echo "Installing $* from $< (the first time; about a minute for all of them)"
+	@$(PYTHON) -m venv $(if $(wildcard $@),,--clear) $*
+	@$*/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --no-deps --require-hashes -r $<
+	@touch $@
