@@ -20,8 +20,8 @@ def caller_of(headers: Mapping[str, str], keys: Keys | None) -> str:
         return OPEN
     bearer = headers.get("authorization", "")
     given = headers.get("x-api-key") or (bearer[7:] if bearer[:7].lower() == "bearer " else "")
-    id, _, secret = given.strip().partition(".")
-    stored = keys.get(id) if id and len(given) <= 200 else None
+    key_id, _, secret = given.strip().partition(".")
+    stored = keys.get(key_id) if key_id and len(given) <= 200 else None
     # An unknown id costs the same comparison, so that time does not tell which ids exist.
     expected = stored.secret_sha256 if stored else "0" * 64
     right = hmac.compare_digest(hashlib.sha256(secret.encode()).hexdigest(), expected)

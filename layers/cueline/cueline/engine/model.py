@@ -4,35 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from cueline.log.conversation import Called, Item, Returned, Said
+
+__all__ = ["Called", "Item", "Returned", "Said"]
+
 # --- what is asked ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A message. `system` is context from the operator, never text of a user."""
-
-    role: Literal["user", "assistant", "system"]
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Called:
-    """A tool call that the model made; `arguments` is a JSON object as text."""
-
-    call: str
-    tool: str
-    arguments: str
-
-
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """The output of the tool call with the same `call`."""
-
-    call: str
-    output: str
-
-
-Item = Said | Called | Returned
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cueline.log.events import Event, Recorded
-from cueline.log.state import State
+from cueline.log.state import State, can_begin
 
 MAX_EVENTS = 16
 """Events in a segment. A reader after offset n queries from n - 15 and misses nothing."""
@@ -93,7 +93,9 @@ class Tail:
         found = self.session
         if not found or found.incarnation != self.head.incarnation or self.head.state.deleted:
             return None
-        return None if found.expired(self.head.written_at, now) else found
+        # Where something is still to be answered, nobody is idle.
+        idle = not (self.head.state.turns or can_begin(self.head.state))
+        return None if idle and found.expired(self.head.written_at, now) else found
 
 
 class Log(Protocol):

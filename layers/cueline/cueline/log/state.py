@@ -55,6 +55,21 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeatable:
+    """Until another input comes, and for `ms` after its end, a turn answers repeats of `inputs`.
+
+    Published clients post again by themselves when they waited too long or were told of a failure.
+    """
+
+    inputs: tuple[Waiting, ...]
+    ms: int
+
+
+OVERRUN_MS = 60_000
+FAILURE_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     pending: tuple[Waiting, ...] = ()
     open: Turn | None = None
@@ -65,8 +80,8 @@ class State:
     """Unfinished input -> takeovers."""
     tools: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     """Tool call -> (the unfinished input that it serves, `running` or `done`)."""
-    overran: Turn | None = None
-    """The turn whose caller stopped waiting, until somebody says something else."""
+    repeatable: Repeatable | None = None
+    """The last turn, if a repeat of its input is probably the client's own retry."""
     deleted: bool = False
 
     @property
@@ -107,7 +122,7 @@ def fold(state: State, offset: int, event: Event) -> State:
     match event:
         case Input():
             new = Waiting(offset, event.policy, event.digest, event.call)
-            return replace(state, pending=(*state.pending, new), overran=None)
+            return replace(state, pending=(*state.pending, new), repeatable=None)
         case TurnBegan():
             taken, rest = _split(state, event.inputs)
             return replace(state, pending=rest, open=Turn(event.turn, taken))
@@ -138,7 +153,7 @@ def _fold_turn(state: State, turn: Turn, event: Event) -> State:
                 state, tools={**state.tools, event.call: (turn.inputs[0].offset, "done")}
             )
         case TurnOverran():
-            return replace(state, overran=turn)
+            return replace(state, repeatable=Repeatable(turn.inputs, OVERRUN_MS))
         case TurnAbandoned():
             again = {o: state.tries.get(o, 0) + 1 for o in offsets(turn.inputs)}
             waiting = tuple(sorted(state.pending + turn.inputs, key=lambda i: i.offset))
@@ -148,6 +163,8 @@ def _fold_turn(state: State, turn: Turn, event: Event) -> State:
             return replace(_closed(state, turn), suspended=waits)
         case Answered() | TurnFailed() | TurnInterrupted():
             ended = replace(_closed(state, turn), suspended=_undecided(state, turn))
+            if isinstance(event, TurnFailed) and not state.repeatable:
+                ended = replace(ended, repeatable=Repeatable(turn.inputs, FAILURE_MS))
             return _forget(ended, covered(state, turn))
     return state
 

@@ -1,0 +1,129 @@
+"""A caller who waits on an open response: accepts its input, hosts its turn or follows another."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from cueline.engine.accept import Accepted, Repeated, accept
+from cueline.engine.append import Writer
+from cueline.engine.model import Model
+from cueline.engine.ports import Agent, Ports
+from cueline.engine.turn import Emit, Host, Limits
+from cueline.engine.window import answer_to, missing, read_from
+from cueline.errors import TurnRunning
+from cueline.log.events import Event, Input, Recorded, TurnOverran
+from cueline.log.segment import Session, Tail
+from cueline.log.state import State
+
+LOOK_EVERY = 0.5
+"""Seconds between looks at a turn that somebody else hosts: 2 request units a second."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """One accepted input, and the caller who waits for its answer."""
+
+    ports: Ports
+    model: Callable[[], Model]
+    limits: Limits
+    writer: Writer
+    agent: Agent
+    tail: Tail
+    accepted: Accepted | Repeated
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, emit: Emit) -> list[Recorded]:
+        """Blocks until the input has ended; its turn's events, inputs first.
+
+        `emit` is told everything at once where this process hosts the turn, and the events at
+        its end where another does. Nothing is returned where the caller stopped waiting first.
+        """
+        accepted = self.accepted
+        if isinstance(accepted, Accepted) and accepted.turn:
+            events = missing(self.ports.log, self.writer.session, self.tail, accepted.segment)
+            said: list[Recorded] = []
+
+            def tell(what: object) -> None:
+                if isinstance(what, Recorded):
+                    said.append(what)
+                emit(what)  # type: ignore[arg-type]
+
+            for recorded in accepted.segment.recorded():
+                tell(recorded)
+            host = Host(
+                ports=self.ports,
+                model=self.model(),
+                writer=self.writer,
+                incarnation=accepted.head.incarnation,
+                turn=accepted.turn,
+                limits=self.limits,
+                deadline=self.ports.clock.monotonic() + self.limits.turn,
+                emit=tell,
+            )
+            host.run(self.agent, accepted.head, events)
+            if answer := answer_to(said, accepted.offset):
+                return answer
+        return self._follow(emit)
+
+    def _follow(self, emit: Emit) -> list[Recorded]:
+        incarnation = self.tail.head.incarnation
+        while not self.stopped.is_set():
+            head = self.ports.log.tail(self.writer.session).head
+            if head.incarnation != incarnation or not _waits(head.state, self.accepted.offset):
+                events = read_from(
+                    self.ports.log, self.writer.session, incarnation, self.accepted.offset
+                )
+                answer = answer_to(events, self.accepted.offset) or []
+                for recorded in answer:
+                    emit(recorded)
+                return answer
+            self.ports.clock.sleep(LOOK_EVERY)
+        return []
+
+    def give_up(self) -> TurnRunning:
+        """The caller stops waiting; the turn goes on, and answers a repeat of the input."""
+        self.stopped.set()
+        turn = ""
+
+        def build(state: State, at: int) -> Sequence[Event]:  # noqa: ARG001
+            nonlocal turn
+            running = (t for t in state.turns for i in t.inputs if i.offset == self.accepted.offset)
+            if not (found := next(running, None)):
+                return ()
+            turn = found.id
+            known = state.repeatable and state.repeatable.inputs == found.inputs
+            return () if known else (TurnOverran(turn=turn),)
+
+        self.writer.append(self.ports.log.tail(self.writer.session).head, build)
+        return TurnRunning(
+            "The answer takes longer than this request may last. The turn goes on, and its answer "
+            "will be in the session's events; the same message sent again waits for it.",
+            turn=turn,
+            retry_after=1,
+        )
+
+
+def _waits(state: State, offset: int) -> bool:
+    waiting = [*state.pending, *(i for turn in state.turns for i in turn.inputs)]
+    return any(i.offset == offset for i in waiting) or any(
+        offset in inputs for inputs in state.suspended.values()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """Accepts inputs whose callers wait."""
+
+    ports: Ports
+    model: Callable[[], Model]
+    limits: Limits
+
+    def accept(
+        self, session: Session, agent: Agent, tail: Tail, new: Input, trace_id: str
+    ) -> Waiting:
+        """Raises TurnRunning, TooManyPending, TooLarge, SessionNotFound."""
+        writer = Writer(self.ports.log, self.ports.clock, session.id, trace_id)
+        turn = self.ports.clock.id()
+        accepted = accept(self.ports, writer, tail, new, turn, self.limits.lease)
+        self.ports.sessions.touch(session, self.ports.clock.now())
+        return Waiting(self.ports, self.model, self.limits, writer, agent, tail, accepted)

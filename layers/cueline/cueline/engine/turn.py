@@ -1,0 +1,215 @@
+"""The host of a turn: performs what `next_step` says, appends what it produced, and asks again."""
+
+import logging
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+
+from cueline.engine.append import Writer
+from cueline.engine.model import (
+    CallMade,
+    Chunk,
+    End,
+    Model,
+    ModelRequest,
+    TextDelta,
+    ThinkingDelta,
+    Usage,
+)
+from cueline.engine.ports import Agent, Ports, WakeUp
+from cueline.engine.steps import Done, next_step
+from cueline.errors import CuelineError, ModelError, TooLarge, Unavailable
+from cueline.log.conversation import conversation
+from cueline.log.events import Answered, Event, Recorded, Thinking, TurnFailed
+from cueline.log.segment import Head, Segment
+from cueline.log.state import State, can_begin, covered
+
+logger = logging.getLogger(__name__)
+
+MODEL_TRIES = 4
+FIRST_BACKOFF = 0.5
+"""Seconds; doubles at each try, with jitter."""
+LONGEST_BACKOFF = 20.0
+
+Delta = ThinkingDelta | TextDelta
+Emit = Callable[[Delta | Recorded], None]
+"""Told what the turn says, as it says it, and each event once it is in the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one deployment. Seconds, but where it says bytes."""
+
+    lease: int = 30
+    turn: float = 300.0
+    window_bytes: int = 400_000
+    """UTF-8 bytes of the conversation that a model call may carry."""
+
+
+@dataclass(slots=True)
+class Spoken:
+    """What the model has said so far in this call."""
+
+    thinking: list[str] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    cut: bool = False
+
+
+@dataclass(slots=True)
+class Host:
+    """Runs one begun turn to its end, or until the log says that it is closed."""
+
+    ports: Ports
+    model: Model
+    writer: Writer
+    incarnation: int
+    turn: str
+    limits: Limits
+    deadline: float
+    """Seconds on the monotonic clock; the turn has ended before."""
+    emit: Emit = lambda _: None
+
+    def run(self, agent: Agent | None, head: Head, events: Sequence[Recorded]) -> Head:
+        """`events` is the window that the turn answers, up to `head`."""
+        known = list(events)
+        with self._beating():
+            while not isinstance(next_step(head.state, self.turn), Done):
+                spoken = Spoken()
+                failure: CuelineError | None = None
+                try:
+                    self._call_model(agent, known, spoken)
+                except CuelineError as error:
+                    failure = error
+                except Exception:
+                    logger.exception("A turn failed inside Cueline")
+                    failure = CuelineError("The turn failed inside Cueline.")
+                head, written = self._commit(head, spoken, failure)
+                if written:
+                    for recorded in written.recorded():
+                        self.emit(recorded)
+        if can_begin(head.state):
+            self.ports.wake_ups.send(WakeUp(self.writer.session))
+        return head
+
+    def _call_model(self, agent: Agent | None, known: list[Recorded], spoken: Spoken) -> None:
+        if agent is None:
+            raise ModelError("agent_not_found", "The agent was deleted.", retryable=False)
+        request = ModelRequest(
+            model=agent.model,
+            instructions="\n\n".join(i.template for i in agent.instructions if i.enabled),
+            items=conversation(known, self.limits.window_bytes),
+            parameters=agent.parameters,
+        )
+        clock = self.ports.clock
+        for n in range(MODEL_TRIES):
+            try:
+                with closing(_closable(self.model.stream(request, self.deadline))) as chunks:
+                    return self._listen(chunks, spoken)
+            except ModelError as error:
+                backoff = FIRST_BACKOFF * 2**n * (0.5 + clock.random() / 2)
+                pause = max(backoff, error.retry_after or 0.0)
+                late = clock.monotonic() + pause >= self.deadline
+                # What was said cannot be taken back, so it is not said again in other words.
+                if spoken.text or not error.retryable or n + 1 == MODEL_TRIES:
+                    raise
+                if late or pause > LONGEST_BACKOFF:
+                    raise
+                logger.warning("The model failed and is tried again", extra={"code": error.kind})
+                spoken.thinking.clear()
+                clock.sleep(pause)
+        return None
+
+    def _listen(self, chunks: Iterator[Chunk], spoken: Spoken) -> None:
+        for chunk in chunks:
+            match chunk:
+                case TextDelta():
+                    spoken.text.append(chunk.text)
+                    self.emit(chunk)
+                case ThinkingDelta():
+                    spoken.thinking.append(chunk.text)
+                    self.emit(chunk)
+                case CallMade():
+                    raise ModelError(
+                        "model_malformed",
+                        f"The model called a tool that it was not given: {chunk.tool[:100]!r}.",
+                        retryable=True,
+                    )
+                case End():
+                    spoken.cut = chunk.reason == "length"
+                    return
+                case Usage():
+                    pass
+
+    def _commit(
+        self, head: Head, spoken: Spoken, failure: CuelineError | None
+    ) -> tuple[Head, Segment | None]:
+        """Closes the turn with its answer or its failure; writes nothing where it is closed."""
+
+        def build(state: State, at: int) -> Sequence[Event]:  # noqa: ARG001
+            mine = state.running(self.turn)
+            return self._ending(covered(state, mine), spoken, failure) if mine else ()
+
+        def build_too_large(state: State, at: int) -> Sequence[Event]:  # noqa: ARG001
+            mine = state.running(self.turn)
+            problem = ModelError(
+                "answer_too_large", "The answer is too large to be kept.", retryable=False
+            )
+            return self._ending(covered(state, mine), Spoken(), problem) if mine else ()
+
+        pause = FIRST_BACKOFF
+        while True:
+            try:
+                return self.writer.append(head, build, chase=True)
+            except TooLarge:
+                return self.writer.append(head, build_too_large, chase=True)
+            except Unavailable:
+                # The answer is worth waiting for; past the deadline a wake-up runs the turn anew.
+                if self.ports.clock.monotonic() + pause >= self.deadline:
+                    raise
+                self.ports.clock.sleep(pause)
+                pause = min(2 * pause, LONGEST_BACKOFF)
+
+    def _ending(
+        self, inputs: tuple[int, ...], spoken: Spoken, failure: CuelineError | None
+    ) -> tuple[Event, ...]:
+        thinking, text = "".join(spoken.thinking), "".join(spoken.text)
+        events: list[Event] = [Thinking(turn=self.turn, text=thinking)] if thinking else []
+        if failure:
+            events.append(
+                TurnFailed(
+                    turn=self.turn,
+                    inputs=inputs,
+                    code=failure.kind if isinstance(failure, ModelError) else failure.code,
+                    message=failure.message,
+                    retryable=failure.retryable,
+                    text=text,
+                )
+            )
+        else:
+            events.append(Answered(turn=self.turn, inputs=inputs, text=text, cut=spoken.cut))
+        return tuple(events)
+
+    @contextmanager
+    def _beating(self) -> Iterator[None]:
+        """Beats by a timer, never by what the model says, twice in a lease."""
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(self.limits.lease / 2):
+                try:
+                    self.ports.beats.beat(self.writer.session, self.incarnation, self.turn)
+                except CuelineError:
+                    logger.warning("A heartbeat was lost")
+
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+
+
+def _closable(chunks: Iterator[Chunk]) -> Generator[Chunk, None, None]:
+    """A generator, so that leaving it early closes the connection to the provider."""
+    yield from chunks

@@ -1,0 +1,84 @@
+"""What a wake-up does: takes over the dead, begins what can begin, hosts it to its end."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cueline.engine.append import Writer
+from cueline.engine.model import Model
+from cueline.engine.ports import Agent, Ports, WakeUp
+from cueline.engine.takeover import plan
+from cueline.engine.turn import Host, Limits
+from cueline.engine.window import missing
+from cueline.errors import AgentNotFound
+from cueline.log.events import Event
+from cueline.log.segment import Tail
+from cueline.log.state import State, can_begin
+
+LIFETIME = 900
+"""Seconds. The platform ends every process that is older, so no stale writer is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    ports: Ports
+    model: Callable[[], Model]
+    limits: Limits
+
+    def handle(self, wake_up: WakeUp, deadline: float, trace_id: str) -> None:
+        """The wake-up may be deleted when this returns; if it raises, it must come again.
+
+        `deadline` is in seconds on the monotonic clock.
+        """
+        if wake_up.sweep:
+            self._sweep(wake_up.session, *wake_up.sweep)
+            return
+        ports, session = self.ports, wake_up.session
+        tail = ports.log.tail(session, self.limits.window_bytes)
+        if not tail.live(ports.clock.now()) and not tail.head.state.turns:
+            return  # deleted, or expired with nothing under way
+        turn, armed = ports.clock.id(), False
+        dead = self._dead(tail, wake_up)
+        if plan(tail.head.state, tail.head.at, dead, turn):
+            # Brings help a lease after a death; the message itself only after its visibility.
+            ports.wake_ups.send(WakeUp(session), delay=self.limits.lease)
+            armed = True
+
+        def build(state: State, at: int) -> Sequence[Event]:
+            still = [t for t in dead if state.running(t)]
+            return plan(state, at, still, turn) if armed else ()
+
+        writer = Writer(ports.log, ports.clock, session, trace_id)
+        head, segment = writer.append(tail.head, build)
+        if segment and head.state.running(turn):
+            events = missing(ports.log, session, tail, segment)
+            host = Host(ports, self.model(), writer, head.incarnation, turn, self.limits, deadline)
+            head = host.run(self._agent(session), head, events)
+            tail = ports.log.tail(session)
+            head = tail.head
+        if can_begin(head.state):
+            ports.wake_ups.send(WakeUp(session))
+        elif head.state.turns:
+            # Somebody is at it. Another look, a lease from now, will see if it still beats.
+            seen = ports.beats.look(session, head.incarnation, [t.id for t in head.state.turns])
+            ports.wake_ups.send(WakeUp(session, seen), delay=self.limits.lease)
+
+    def _dead(self, tail: Tail, wake_up: WakeUp) -> list[str]:
+        """The second look. The queue's delay, not a clock, put a lease between it and the first."""
+        seen = [t.id for t in tail.head.state.turns if t.id in wake_up.look]
+        if not seen:
+            return []
+        now = self.ports.beats.look(wake_up.session, tail.head.incarnation, seen)
+        return [turn for turn in seen if now[turn] == wake_up.look[turn]]
+
+    def _agent(self, session: str) -> Agent | None:
+        try:
+            return self.ports.agents.get(session.partition(".")[0])
+        except AgentNotFound:
+            return None
+
+    def _sweep(self, session: str, incarnation: int, sweep_round: int) -> None:
+        if sweep_round == 1:
+            self.ports.sweeper.blank(session, incarnation)
+            self.ports.wake_ups.send(WakeUp(session, sweep=(incarnation, 2)), delay=LIFETIME)
+        else:
+            self.ports.sweeper.clear(session, incarnation)
