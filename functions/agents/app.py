@@ -4,4 +4,5 @@ from typing import Any
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001
-    return {"statusCode": 501, "headers": {"content-type": "application/json"}, "body": "{}"}
+    status = 200 if event["path"] == "/healthz" else 501
+    return {"statusCode": status, "headers": {"content-type": "application/json"}, "body": "{}"}

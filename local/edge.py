@@ -1,0 +1,262 @@
+"""One origin for the local stack: what API Gateway and the Lambda Web Adapter are on AWS.
+
+The emulator does not stream, so the template's streaming routes go to that function's own process,
+chunk by chunk; all else goes to the emulator's REST API.
+"""
+
+import argparse
+import asyncio
+import json
+import re
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from local import template
+
+MAX_BODY = 6 * 1024 * 1024  # what Lambda takes
+STREAM_SECONDS = 900  # as long as a streaming function may run
+
+LOOPBACK = r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+ORIGIN = re.compile(rf"https?://{LOOPBACK}")
+HOP_BY_HOP = {
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection",
+    "te", "trailer", "transfer-encoding", "upgrade",
+}  # fmt: skip
+# Only the gateway may say these, here as on AWS.
+GATEWAYS_OWN = {"x-amzn-request-context", "x-amzn-lambda-context", "x-forwarded-for"}
+
+
+@dataclass(frozen=True)
+class Upstreams:
+    """`rest` is the API's URL with its stage, `streaming` the streaming function's process."""
+
+    rest: str
+    streaming: str
+    streaming_arn: str
+    streaming_routes: Sequence[tuple[str, re.Pattern[str]]]
+
+
+def refusal(status: int, code: str, message: str) -> Response:
+    """An error of the edge itself, in the shape that door 1's clients read."""
+    request = str(uuid.uuid4())
+    return JSONResponse(
+        {"messages": [message], "code": code, "request_id": request},
+        status,
+        {"x-request-id": request},
+    )
+
+
+class LoopbackOnly:
+    """Keeps other web sites out: the stack is open, and a browser on this machine can reach it.
+
+    A page of another site could post to it, or have its own name resolve to this machine.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = Request(scope).headers
+            host, origin = headers.get("host", ""), headers.get("origin")
+            if not re.fullmatch(LOOPBACK, host):
+                message = f"This local stack answers at 127.0.0.1 and localhost only, not {host!r}."
+                return await refusal(403, "forbidden", message)(scope, receive, send)
+            if origin is not None and not ORIGIN.fullmatch(origin):
+                message = f"Pages of {origin!r} may not use this local stack; only local ones may."
+                return await refusal(403, "forbidden", message)(scope, receive, send)
+        return await self.app(scope, receive, send)
+
+
+class TooLargeError(Exception):
+    """The body is larger than what Lambda takes."""
+
+
+async def read_body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise TooLargeError
+    return bytes(body)
+
+
+def forwarded(headers: Sequence[tuple[bytes, bytes]], drop: set[str]) -> list[tuple[bytes, bytes]]:
+    """Headers for the other side: without those of this connection alone."""
+    named = {
+        name.strip().lower()
+        for key, value in headers
+        if key.lower() == b"connection"
+        for name in value.decode("latin-1").split(",")
+    }
+    drop = drop | HOP_BY_HOP | named
+    return [(key, value) for key, value in headers if key.decode("latin-1").lower() not in drop]
+
+
+class Edge:
+    def __init__(self, upstreams: Upstreams) -> None:
+        self.upstreams = upstreams
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+        timeout = httpx.Timeout(None, connect=5)
+        # trust_env off: a proxy that the environment names is for the world outside.
+        self.http = httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False)
+
+    async def healthz(self, _: Request) -> Response:
+        try:
+            answers = await asyncio.gather(
+                self.http.get(self.upstreams.rest + "/healthz", timeout=10),
+                self.http.get(self.upstreams.streaming + "/healthz", timeout=10),
+            )
+        except httpx.HTTPError:
+            return refusal(503, "unavailable", "A part of the local stack does not answer.")
+        if any(answer.is_error for answer in answers):
+            return refusal(503, "unavailable", "A part of the local stack is not healthy.")
+        return JSONResponse({"status": "ok"})
+
+    async def proxy(self, request: Request) -> Response:
+        try:
+            body = await read_body(request)
+        except TooLargeError:
+            return refusal(413, "request_too_large", "The request is larger than 6 MB.")
+        except ClientDisconnect:
+            return Response(status_code=499)
+        path = request.scope["raw_path"].decode("latin-1")
+        streaming = any(
+            request.method == method and pattern.fullmatch(path)
+            for method, pattern in self.upstreams.streaming_routes
+        )
+        headers = forwarded(request.headers.raw, {"host", "content-length", *GATEWAYS_OWN})
+        if streaming:
+            headers += self.gateway_headers(request)
+        base = self.upstreams.streaming if streaming else self.upstreams.rest
+        outgoing = self.http.build_request(
+            request.method,
+            httpx.URL(base + path).copy_with(query=request.scope["query_string"] or None),
+            headers=headers,
+            content=body,
+        )
+        try:
+            answer = await self.until_gone(request, outgoing)
+        except httpx.HTTPError:
+            message = "Cueline did not answer. Please try again."
+            return refusal(502, "unavailable", message)
+        if answer is None:
+            return Response(status_code=499)
+        response = StreamingResponse(self.chunks(answer), answer.status_code)
+        response.raw_headers = forwarded(answer.headers.raw, {"date", "server"})
+        return response
+
+    async def until_gone(self, request: Request, outgoing: httpx.Request) -> httpx.Response | None:
+        """The head of the answer; None, and the request given up, if the client goes away first."""
+
+        async def gone() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+
+        sent = asyncio.create_task(self.http.send(outgoing, stream=True))
+        left = asyncio.create_task(gone())
+        try:
+            await asyncio.wait({sent, left}, return_when=asyncio.FIRST_COMPLETED)
+            return sent.result() if sent.done() else None
+        finally:
+            left.cancel()
+            sent.cancel()
+
+    async def chunks(self, answer: httpx.Response) -> AsyncIterator[bytes]:
+        # Leaving this, however it is left, closes the connection to the function.
+        async with aclosing(answer):
+            async for chunk in answer.aiter_raw():
+                yield chunk
+
+    def gateway_headers(self, request: Request) -> list[tuple[bytes, bytes]]:
+        """What the Lambda Web Adapter tells the app of the gateway's and of Lambda's context."""
+        identifier = str(uuid.uuid4())
+        caller = request.client.host if request.client else "127.0.0.1"
+        gateway = {
+            "requestId": identifier,
+            "path": request.url.path,
+            "httpMethod": request.method,
+            "stage": self.upstreams.rest.rsplit("/", 1)[-1],
+            "identity": {"sourceIp": caller, "userAgent": request.headers.get("user-agent")},
+        }
+        context = {
+            "request_id": str(uuid.uuid4()),
+            "deadline": int((time.time() + STREAM_SECONDS) * 1000),
+            "invoked_function_arn": self.upstreams.streaming_arn,
+        }
+        return [
+            (b"host", request.headers["host"].encode()),
+            (b"x-forwarded-for", caller.encode()),
+            (b"x-amzn-request-context", json.dumps(gateway).encode()),
+            (b"x-amzn-lambda-context", json.dumps(context).encode()),
+        ]
+
+
+def create_app(upstreams: Upstreams) -> Starlette:
+    edge = Edge(upstreams)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with edge.http:
+            yield
+
+    app = Starlette(
+        lifespan=lifespan,
+        middleware=[
+            Middleware(LoopbackOnly),
+            Middleware(
+                CORSMiddleware,
+                allow_origin_regex=ORIGIN.pattern,
+                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+                allow_headers=["*"],
+                expose_headers=["x-request-id", "retry-after"],
+            ),
+        ],
+    )
+    app.add_route("/healthz", edge.healthz, ["GET"])
+    app.router.default = _as_asgi(edge)
+    return app
+
+
+def _as_asgi(edge: Edge) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return  # WebSockets come with their door
+        response = await edge.proxy(Request(scope, receive))
+        await response(scope, receive, send)
+
+    return app
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--socket", type=int, required=True, help="a bound socket's descriptor")
+    parser.add_argument("--rest", required=True)
+    parser.add_argument("--streaming", required=True)
+    parser.add_argument("--streaming-arn", required=True)
+    options = parser.parse_args()
+    routes = template.streaming_routes(template.load())
+    app = create_app(Upstreams(options.rest, options.streaming, options.streaming_arn, routes))
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, date_header=True,
+        timeout_graceful_shutdown=2,
+    )  # fmt: skip
+    with socket.socket(fileno=options.socket) as listener:
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

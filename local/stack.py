@@ -1,0 +1,311 @@
+"""make run: starts the parts of the local stack in order, keeps them up, and stops them in order.
+
+    caller -> edge -> streaming function (its own process, from the built artefact)
+                   -> emulator (MiniStack): API, functions, table, queues
+                          -> practice model, or the provider that OPENAI_* names
+
+Environment: PORT, STATE_DIR, AUTH, MODEL_API, MODEL_NAME, MODEL_PARAMETERS, OPENAI_API_KEY,
+OPENAI_BASE_URL, and AWS_ENDPOINT_URL to use a running emulator, such as LocalStack, instead.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from local.claims import HOST, claim_port, free_port, is_free, only_one
+from local.deployment import CREDENTIALS, client, store_secret, up_to_date
+from local.processes import Process, StartError
+from local.sweeper import sweep
+from local.template import ROOT
+
+SWEEP_SECONDS = 30
+EMULATOR = ROOT / ".envs/emulator/bin/ministack"
+PRACTICE_MODEL = ROOT / "local/practice_model.py"
+# All that a child may know of this machine; above all no key and no proxy for loopback.
+PASSED_ON = ("HOME", "LANG", "LC_ALL", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy",
+             "SSL_CERT_FILE", "SSL_CERT_DIR")  # fmt: skip
+
+
+class Interrupt(Exception):  # noqa: N818 - nothing went wrong
+    """Ctrl-C, or SIGTERM."""
+
+
+@dataclass
+class Stack:
+    state: Path
+    environment: dict[str, str]
+    listener: socket.socket
+    began: float = field(default_factory=time.monotonic)
+    running: list[Process] = field(default_factory=list)
+
+    # --- start ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        ports = self._ports()
+        endpoint = self.environment.get("AWS_ENDPOINT_URL", "").rstrip("/")
+        practice = self._practice_model(ports["practice"])
+        if endpoint:
+            self._say(f"using the emulator at {endpoint}")
+        else:
+            endpoint = f"http://{HOST}:{ports['emulator']}"
+            self._emulator(ports["emulator"], endpoint)
+        parameters = self._parameters(endpoint, ports["practice"] if practice else None)
+        self.endpoint = endpoint
+        self.deployment = up_to_date(endpoint, parameters, self.state, self._say)
+        self._say("starting the streaming function and the edge")
+        self.streaming_port = free_port()
+        self.streaming = self._streaming()
+        streaming_url = f"http://{HOST}:{self.streaming_port}"
+        self.streaming.wait_for(f"{streaming_url}/healthz", 30)
+        self.edge = self._edge(streaming_url)
+        self.url = f"http://{HOST}:{self.listener.getsockname()[1]}"
+        self.edge.wait_for(f"{self.url}/healthz", 60)
+        self._ready(practice)
+
+    def _ports(self) -> dict[str, int]:
+        """The same at every start: the deployed stack's settings name them."""
+        file = self.state / "ports.json"
+        ports: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
+        for name in ("emulator", "practice"):
+            if name not in ports or not is_free(ports[name]):
+                ports[name] = free_port()
+        file.write_text(json.dumps(ports))
+        return ports
+
+    def _practice_model(self, port: int) -> bool:
+        if self.environment.get("OPENAI_API_KEY") or self.environment.get("OPENAI_BASE_URL"):
+            return False
+        if not PRACTICE_MODEL.exists():
+            return True
+        self._say("starting the practice model")
+        process = self._run(
+            "practice model",
+            [sys.executable, "-m", "local.practice_model", "--port", str(port)],
+            {},
+        )
+        process.wait_for(f"http://{HOST}:{port}/healthz", 15)
+        return True
+
+    def _emulator(self, port: int, endpoint: str) -> None:
+        self._say("starting the emulator (MiniStack)")
+        process = self._run(
+            "emulator",
+            [EMULATOR],
+            {
+                **CREDENTIALS,
+                "GATEWAY_PORT": str(port),
+                "BIND_HOST": HOST,
+                "IOT_MTLS_ENABLED": "0",
+                "PERSIST_STATE": "1",
+                "STATE_DIR": str(self.state / "emulator"),
+                "S3_PERSIST": "1",
+                "S3_DATA_DIR": str(self.state / "s3"),
+                "TMPDIR": str(self.state / "tmp"),
+                # Functions run in its interpreter and look here for AWS.
+                "AWS_ENDPOINT_URL": endpoint,
+            },
+            grace=10,  # it saves its state when it is told to stop
+        )
+        process.wait_for(f"{endpoint}/_ministack/health", 30)
+
+    def _parameters(self, endpoint: str, practice_port: int | None) -> dict[str, str]:
+        """Of the template. The provider's key goes by the secrets manager, as on AWS."""
+        get = self.environment.get
+        key = get("OPENAI_API_KEY", "")
+        practice = f"http://{HOST}:{practice_port}/v1"
+        return {
+            "PythonRuntime": f"python{sys.version_info.major}.{sys.version_info.minor}",
+            "Auth": get("AUTH") or "off",
+            "AgentCacheSeconds": "0",
+            "ModelApi": get("MODEL_API") or "responses",
+            "ModelName": get("MODEL_NAME", ""),
+            "ModelParameters": get("MODEL_PARAMETERS") or "{}",
+            "OpenAiBaseUrl": practice if practice_port else get("OPENAI_BASE_URL", ""),
+            "ModelSecretArn": store_secret(endpoint, key) if key else "",
+            "LogRetentionDays": "1",
+        }
+
+    def _streaming(self) -> Process:
+        """What the Lambda Web Adapter would start, from the artefact and not from the sources."""
+        built, deployment = self.state / "build", self.deployment
+        code = built / "AgentEventsFunction"
+        layers = [built / name / "python" for name in ("DependenciesLayer", "CuelineLayer")]
+        return self._run(
+            "streaming function",
+            [code / "functions/agent_events/run.sh"],
+            {
+                **CREDENTIALS,
+                **deployment.streaming_environment,
+                "PATH": f"{self._plain_python()}{os.pathsep}{os.environ['PATH']}",
+                "PYTHONPATH": os.pathsep.join(map(str, layers)),
+                "PYTHONUNBUFFERED": "1",
+                "LAMBDA_TASK_ROOT": str(code),
+                "AWS_LAMBDA_FUNCTION_NAME": deployment.streaming_arn.rsplit(":", 1)[-1],
+                "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
+                "AWS_ENDPOINT_URL": self.endpoint,
+                "PORT": str(self.streaming_port),
+                "TZ": ":UTC",
+            },
+            cwd=code,
+        )
+
+    def _plain_python(self) -> Path:
+        """A folder with a `python3` that has nothing installed: what is missing from the layers
+        shall be missing here too."""
+        folder = self.state / "bin"
+        folder.mkdir(exist_ok=True)
+        link = folder / "python3"
+        link.unlink(missing_ok=True)
+        link.symlink_to(getattr(sys, "_base_executable", sys.executable))
+        return folder
+
+    def _edge(self, streaming_url: str) -> Process:
+        deployment, number = self.deployment, self.listener.fileno()
+        rest = f"{self.endpoint}/_aws/execute-api/{deployment.api_id}/{deployment.stage}"
+        return self._run(
+            "edge",
+            [
+                *(sys.executable, "-m", "local.edge"),
+                *("--socket", str(number)),
+                *("--rest", rest),
+                *("--streaming", streaming_url),
+                *("--streaming-arn", deployment.streaming_arn),
+            ],
+            {},
+            pass_fds=[number],
+        )
+
+    def _run(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        environment: dict[str, str],
+        *,
+        cwd: Path = ROOT,
+        grace: float = 3,
+        pass_fds: list[int] | None = None,
+    ) -> Process:
+        inherited = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
+        process = Process(
+            name,
+            command,
+            log=self.state / "logs" / f"{name.replace(' ', '-')}.log",
+            environment={
+                "PATH": os.environ["PATH"], "NO_PROXY": "127.0.0.1,localhost", **inherited,
+                **environment,
+            },
+            cwd=cwd,
+            grace=grace,
+            pass_fds=pass_fds or [],
+        )  # fmt: skip
+        self.running.append(process)
+        return process
+
+    # --- while it runs -------------------------------------------------------------------------
+
+    def keep_up(self) -> None:
+        """Restart what died; return never."""
+        dynamodb = client("dynamodb", self.endpoint)
+        swept = time.monotonic()
+        while True:
+            time.sleep(0.2)
+            for process in [process for process in self.running if process.code is not None]:
+                self._restart(process)
+            if time.monotonic() - swept > SWEEP_SECONDS:
+                with contextlib.suppress(Exception):  # the next sweep may do better
+                    sweep(dynamodb, self.deployment.table, int(time.time()))
+                swept = time.monotonic()
+
+    def _restart(self, process: Process) -> None:
+        self.running.remove(process)
+        again: dict[str, Callable[[], Process]] = {
+            "streaming function": self._streaming,
+            "edge": lambda: self._edge(f"http://{HOST}:{self.streaming_port}"),
+        }
+        if process.name not in again:
+            raise StartError(f"The {process.name} ended. {process.log} ends:\n{process.tail()}")
+        self._say(f"the {process.name} ended (code {process.code}): starting it again")
+        again[process.name]()
+
+    # --- stop ----------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Callers first, the emulator last, so that its state holds all that they did."""
+        names = ["edge", "streaming function", "practice model", "emulator"]
+        for process in sorted(self.running, key=lambda process: names.index(process.name)):
+            self._say(f"stopping the {process.name}")
+            process.stop()
+        shutil.rmtree(self.state / "tmp", ignore_errors=True)
+
+    # --- words ---------------------------------------------------------------------------------
+
+    def _say(self, text: str) -> None:
+        print(f"[{time.monotonic() - self.began:5.1f} s] {text}", flush=True)
+
+    def _ready(self, practice: bool) -> None:
+        model = (
+            "A practice model answers, no real one: set OPENAI_API_KEY or OPENAI_BASE_URL for that."
+            if practice
+            else f"The model at {self.environment.get('OPENAI_BASE_URL') or 'OpenAI'} answers."
+        )
+        self._say(
+            f"{model}\nLogs: {self.state / 'logs'}; Ctrl-C stops everything and keeps its state."
+        )
+        post = "-H 'content-type: application/json' -d"
+        agent = (
+            '{"key":"guide","name":"Guide","tool_configurations":{},"model":{"name":"practice"},'
+            '"first_step":{"name":"main","instructions":[{"type":"inline","name":"main",'
+            '"template":"You are a kind guide."}],"output_parser":{"type":"default"}}}'
+        )
+        message = '{"messages":[{"type":"text","content":"Hello!"}],"stream_response":true}'
+        base = f"{self.url}/v2/agents"
+        print(
+            f"\nCueline is ready at {self.url}. Three commands to try:\n"
+            f"  curl {base} {post} '{agent}'\n"
+            f'  curl {base}/guide/sessions {post} \'{{"key":"first"}}\'\n'
+            f"  curl -N {base}/guide/sessions/first/events {post} '{message}'",
+            flush=True,
+        )
+
+
+def main() -> int:
+    environment = dict(os.environ)
+    state = Path(environment.get("STATE_DIR") or ROOT / ".local").absolute()
+    stopping = False
+
+    def interrupt(number: int, _: FrameType | None) -> None:  # noqa: ARG001
+        nonlocal stopping
+        if not stopping:  # a second Ctrl-C shall not break off the clean stop
+            stopping = True
+            raise Interrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in ("logs", "tmp"):
+            (state / folder).mkdir(exist_ok=True)
+        with only_one(state), claim_port(environment.get("PORT") or "8800") as listener:
+            stack = Stack(state, environment, listener)
+            try:
+                stack.start()
+                stack.keep_up()
+            finally:
+                stopping = True
+                stack.stop()
+    except Interrupt:
+        return 0
+    except StartError as error:
+        print(error, file=sys.stderr, flush=True)
+        return 1
+    return 0
