@@ -1,0 +1,17 @@
+"""The log, and all that goes with it, in one DynamoDB table; `items` has the key grammar."""
+
+from cueline.adapters.dynamodb.agents import DynamoAgents
+from cueline.adapters.dynamodb.beats import DynamoBeats
+from cueline.adapters.dynamodb.keys import DynamoKeys
+from cueline.adapters.dynamodb.log import DynamoLog
+from cueline.adapters.dynamodb.sessions import DynamoSessions
+from cueline.adapters.dynamodb.sweeper import DynamoSweeper
+
+__all__ = [
+    "DynamoAgents",
+    "DynamoBeats",
+    "DynamoKeys",
+    "DynamoLog",
+    "DynamoSessions",
+    "DynamoSweeper",
+]

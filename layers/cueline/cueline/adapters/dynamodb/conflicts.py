@@ -1,0 +1,76 @@
+"""Conditional writes: repeated while others are in the way, and told why they failed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from botocore.exceptions import ClientError
+
+from cueline.adapters.answers import answering, code_of, details
+from cueline.adapters.dynamodb.items import Item
+from cueline.engine.ports import Clock
+from cueline.errors import Unavailable
+
+_GIVE_UP_AFTER = 3.0
+"""Seconds."""
+_UNMET = "ConditionalCheckFailed"
+_PASSING = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+"""Reasons that go away by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """How one write of the request fared: whether its condition failed, and on which item."""
+
+    failed: bool
+    item: Item | None
+
+
+class ConditionFailed(Exception):  # noqa: N818  (an outcome that the caller asked for)
+    """One reason for each write of the request."""
+
+    def __init__(self, reasons: Sequence[Reason]) -> None:
+        super().__init__()
+        self.reasons = reasons
+
+
+def settled(clock: Clock, write: Callable[[], object]) -> None:
+    """Does the write. Raises ConditionFailed, or Unavailable where others stay in the way."""
+    until = clock.monotonic() + _GIVE_UP_AFTER
+    pause = 0.02
+    while True:
+        try:
+            with answering("DynamoDB"):
+                return _judged(write)
+        except _InTheWay as error:
+            if clock.monotonic() > until:
+                raise Unavailable("Too many changes to this at once; try again.") from error
+        clock.sleep(pause * clock.random())
+        pause = min(2 * pause, 0.16)
+
+
+class _InTheWay(Exception):  # noqa: N818
+    """Another transaction holds one of the items, or the table is busy."""
+
+
+def _judged(write: Callable[[], object]) -> None:
+    try:
+        write()
+    except ClientError as error:
+        match code_of(error):
+            case "ConditionalCheckFailedException":
+                reasons = [Reason(True, details(error).get("Item"))]
+                raise ConditionFailed(reasons) from None
+            case "TransactionConflictException":
+                raise _InTheWay from error
+            case "TransactionCanceledException":
+                codes = [r.get("Code") for r in details(error)["CancellationReasons"]]
+                if _UNMET in codes:
+                    raise ConditionFailed(
+                        [
+                            Reason(r.get("Code") == _UNMET, r.get("Item"))
+                            for r in details(error)["CancellationReasons"]
+                        ]
+                    ) from None
+                if _PASSING.intersection(codes):
+                    raise _InTheWay from error
+        raise

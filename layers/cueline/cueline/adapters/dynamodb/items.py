@@ -1,0 +1,230 @@
+"""Keys and items of the one table. Nothing else in Cueline knows an attribute's name.
+
+`session` below is the global id, `<agent key>.<session key>`.
+
+| entity  | pk        | sk                       | list                 | rank               |
+|---------|-----------|--------------------------|----------------------|--------------------|
+| agent   | agent key | AGENT                    | agents               | <created_at>#<key> |
+| session | session   | META                     | sessions#<agent key> | <created_at>#<key> |
+| segment | session   | E#<incarnation>#<offset> |                      |                    |
+| beat    | session   | B#<incarnation>#<turn>   |                      |                    |
+| API key | key#<id>  | KEY                      |                      |                    |
+
+A key of an agent or a session has neither `.` nor `#`, so no partition is two things. Numbers in
+keys are zero padded: incarnation 15 digits, offset 10, created_at 15.
+
+| access pattern                           | index     | condition                          |
+|------------------------------------------|-----------|------------------------------------|
+| tail: META, then segments, newest first  | table     | sk from E# to META, backwards      |
+| read: events after an offset             | table     | sk from E#<inc>#<after - 15>       |
+| append                                   | table     | Put where the key is free          |
+| newest segment of all, of an incarnation | table     | sk in E#, E#<inc>, backwards, one  |
+| what to sweep                            | table     | sk below E#<inc + 1>, B#<inc + 1>  |
+| an agent, a beat, an API key             | table     | Get                                |
+| agents; sessions of an agent             | ListIndex | list, rank above the last one seen |
+
+Reads of the table are strongly consistent. Those of the index lag, and decide nothing.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cueline.adapters.expiry import hint
+from cueline.adapters.page_keys import rank
+from cueline.adapters.sizes import agent_to_json, metadata_to_json, segment_to_json, size
+from cueline.engine.ports import Agent, Key
+from cueline.log.events import events_from_json
+from cueline.log.segment import Segment, Session
+from cueline.log.state import State, state_from_json, state_to_json
+
+Item = Mapping[str, Any]
+"""Attributes as the low-level API and the table's stream have them."""
+
+INDEX = "ListIndex"
+META = "META"
+FIRST_SEGMENT = "E#"
+AFTER_SEGMENTS = "E$"
+FIRST_BEAT = "B#"
+AGENTS = "agents"
+
+BLANK_EVENTS = "[]"
+BLANK_STATE = state_to_json(State(deleted=True))
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+def text(value: str) -> Item:
+    return {"S": value}
+
+
+def number(value: int) -> Item:
+    return {"N": str(value)}
+
+
+def key_of(pk: str, sk: str) -> dict[str, Item]:
+    return {"pk": text(pk), "sk": text(sk)}
+
+
+def sk_of(item: Item) -> str:
+    return str(item["sk"]["S"])
+
+
+def segment_sk(incarnation: int, at: int) -> str:
+    return f"E#{incarnation:015}#{at:010}"
+
+
+def past_segments(incarnation: int) -> str:
+    """Above every segment up to this incarnation, below all others."""
+    return f"E#{incarnation + 1:015}"
+
+
+def beat_sk(incarnation: int, turn: str) -> str:
+    return f"B#{incarnation:015}#{turn}"
+
+
+def past_beats(incarnation: int) -> str:
+    return f"B#{incarnation + 1:015}"
+
+
+def incarnation_in(item: Item) -> int:
+    return int(sk_of(item).split("#")[1])
+
+
+def sessions_list(agent_key: str) -> str:
+    return f"sessions#{agent_key}"
+
+
+def attempt_of(item: Item) -> str:
+    """Of the write that made this item: a writer knows its own by it."""
+    return str(item["attempt"]["S"])
+
+
+def version_of(item: Item) -> int:
+    return int(item["version"]["N"])
+
+
+def incarnation_of(item: Item) -> int:
+    return int(item["incarnation"]["N"])
+
+
+# --- segments ------------------------------------------------------------------------------------
+
+
+def segment_to_item(session: str, incarnation: int, segment: Segment) -> dict[str, Item]:
+    """Raises TooLarge."""
+    events, state = segment_to_json(segment)
+    return {
+        **key_of(session, segment_sk(incarnation, segment.at)),
+        "events": text(events),
+        "state": text(state),
+        "n": number(len(segment.events)),
+        "attempt": text(segment.attempt),
+        "written_at": number(segment.written_at),
+        "trace_id": text(segment.trace_id),
+    }
+
+
+def segment_from_item(item: Item) -> Segment:
+    return Segment(
+        at=int(sk_of(item).split("#")[2]),
+        events=events_from_json(item["events"]["S"]),
+        state=state_from_json(item["state"]["S"]),
+        attempt=attempt_of(item),
+        written_at=int(item["written_at"]["N"]),
+        trace_id=item["trace_id"]["S"],
+    )
+
+
+def blanked(item: Item) -> bool:
+    return bool(item["n"]["N"] == "0")
+
+
+def bytes_of_events(item: Item) -> int:
+    return size(item["events"]["S"])
+
+
+# --- sessions ------------------------------------------------------------------------------------
+
+
+def session_to_item(session: Session, attempt: str, now: int) -> dict[str, Item]:
+    """`now` in ms decides the collector's hint. Raises TooLarge."""
+    item = {
+        **key_of(session.id, META),
+        "list": text(sessions_list(session.agent_key)),
+        "rank": text(rank(session.created_at, session.session_key)),
+        "incarnation": number(session.incarnation),
+        "name": text(session.name),
+        "metadata": text(metadata_to_json(session)),
+        "enabled": {"BOOL": session.enabled},
+        "tti_minutes": number(session.tti_minutes),
+        "created_at": number(session.created_at),
+        "version": number(session.version),
+        "attempt": text(attempt),
+    }
+    if session.description is not None:
+        item["description"] = text(session.description)
+    if session.tti_minutes:
+        item["ttl"] = number(hint(session.tti_minutes, now))
+    return item
+
+
+def session_from_item(item: Item) -> Session:
+    agent_key, _, session_key = item["pk"]["S"].partition(".")
+    return Session(
+        agent_key=agent_key,
+        session_key=session_key,
+        incarnation=incarnation_of(item),
+        name=item["name"]["S"],
+        created_at=int(item["created_at"]["N"]),
+        description=item["description"]["S"] if "description" in item else None,
+        metadata=json.loads(item["metadata"]["S"]),
+        enabled=item["enabled"]["BOOL"],
+        tti_minutes=int(item["tti_minutes"]["N"]),
+        version=version_of(item),
+        collect_at=int(item["ttl"]["N"]) if "ttl" in item else 0,
+    )
+
+
+# --- agents, keys, beats -------------------------------------------------------------------------
+
+
+def agent_key(key: str) -> dict[str, Item]:
+    return key_of(key, "AGENT")
+
+
+def agent_to_item(agent: Agent, attempt: str) -> dict[str, Item]:
+    """Raises TooLarge."""
+    return {
+        **agent_key(agent.key),
+        "list": text(AGENTS),
+        "rank": text(rank(agent.created_at, agent.key)),
+        "agent": text(agent_to_json(agent)),
+        "version": number(agent.version),
+        "attempt": text(attempt),
+    }
+
+
+def agent_from_item(item: Item) -> Agent:
+    return Agent.model_validate_json(item["agent"]["S"])
+
+
+def api_key_key(key_id: str) -> dict[str, Item]:
+    return key_of(f"key#{key_id}", "KEY")
+
+
+def api_key_to_item(key: Key) -> dict[str, Item]:
+    return {
+        **api_key_key(key.id),
+        "secret_sha256": text(key.secret_sha256),
+        "name": text(key.name),
+    }
+
+
+def api_key_from_item(item: Item) -> Key:
+    return Key(item["pk"]["S"].removeprefix("key#"), item["secret_sha256"]["S"], item["name"]["S"])
+
+
+def beats_in(item: Item) -> int:
+    return int(item["beats"]["N"])

@@ -1,0 +1,116 @@
+"""The log: one conditional write, one query for the tail, one for the events after an offset."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from cueline.adapters.answers import answering, code_of, details
+from cueline.adapters.dynamodb.items import (
+    FIRST_SEGMENT,
+    META,
+    Item,
+    attempt_of,
+    bytes_of_events,
+    incarnation_in,
+    past_segments,
+    segment_from_item,
+    segment_sk,
+    segment_to_item,
+    session_from_item,
+    sk_of,
+)
+from cueline.adapters.dynamodb.query import between
+from cueline.log.events import Recorded
+from cueline.log.segment import MAX_EVENTS, Head, Segment, Tail
+from cueline.log.state import State
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+FREE = "attribute_not_exists(pk)"
+"""True where no segment starts at this offset: the writer has read all there is."""
+
+_HEAD_PAGE = 2
+"""META, where there is one, and the newest segment."""
+_WINDOW_PAGE = 50
+"""META and the segments of some 25 turns."""
+
+
+class DynamoLog:
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client, self._table = client, table
+
+    def tail(self, session: str, window: int = 0) -> Tail:
+        meta, newest, room = None, 0, window
+        segments: list[Segment] = []
+        page = _WINDOW_PAGE if window else _HEAD_PAGE
+        for item in self._stretch(session, FIRST_SEGMENT, META, page, forward=False):
+            if sk_of(item) == META:
+                meta = session_from_item(item)
+                newest = meta.incarnation
+                continue
+            if incarnation_in(item) < newest:
+                break
+            newest = incarnation_in(item)
+            taken = bytes_of_events(item) if window else 0
+            if segments and taken > room:
+                break
+            segments.append(segment_from_item(item))
+            room -= taken
+            if room <= 0 or segments[-1].at == 0:
+                break
+        if not segments:
+            return Tail(meta, Head(newest, 0, State()))
+        last = segments[0]
+        head = Head(newest, last.end, last.state, last.written_at)
+        if last.state.deleted:
+            return Tail(meta, head)
+        return Tail(meta, head, tuple(reversed(segments)), whole=segments[-1].at == 0)
+
+    def append(self, session: str, incarnation: int, segment: Segment) -> Segment | None:
+        item = segment_to_item(session, incarnation, segment)
+        with answering("DynamoDB"):
+            try:
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=item,
+                    ConditionExpression=FREE,
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                if code_of(error) != "ConditionalCheckFailedException":
+                    raise
+                found = details(error)["Item"]
+                return None if attempt_of(found) == segment.attempt else segment_from_item(found)
+        return None
+
+    def read(self, session: str, incarnation: int, after: int, limit: int) -> Sequence[Recorded]:
+        if limit < 1:
+            return ()
+        # The segment that holds the next event may have started so much before.
+        first = segment_sk(incarnation, max(0, after - (MAX_EVENTS - 1)))
+        past = past_segments(incarnation)
+        events: list[Recorded] = []
+        last = State()
+        # Turns have some two events a segment; a wrong guess costs another page, nothing else.
+        for item in self._stretch(session, first, past, limit // 2 + MAX_EVENTS):
+            segment = segment_from_item(item)
+            last = segment.state
+            events += (e for e in segment.recorded() if e.offset > after)
+            if last.deleted or len(events) >= limit:
+                break
+        else:
+            return tuple(events)
+        # Not at the end, so a tombstone may be further on.
+        return () if last.deleted or self._deleted(session, incarnation) else tuple(events[:limit])
+
+    def _deleted(self, session: str, incarnation: int) -> bool:
+        first, past = segment_sk(incarnation, 0), past_segments(incarnation)
+        newest = next(self._stretch(session, first, past, 1, forward=False), None)
+        return newest is None or segment_from_item(newest).state.deleted
+
+    def _stretch(
+        self, session: str, first: str, last: str, page: int, *, forward: bool = True
+    ) -> Iterator[Item]:
+        return between(self._client, self._table, session, first, last, page=page, forward=forward)

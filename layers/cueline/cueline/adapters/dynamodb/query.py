@@ -1,0 +1,79 @@
+"""The two queries that there are: a stretch of a partition, and a part of a list."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+from cueline.adapters.answers import answering
+from cueline.adapters.dynamodb.items import INDEX, Item, text
+from cueline.adapters.page_keys import page_key, rank_in
+from cueline.engine.ports import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef
+
+T = TypeVar("T")
+
+
+def between(
+    client: "DynamoDBClient",
+    table: str,
+    pk: str,
+    first: str,
+    last: str,
+    *,
+    page: int = 1000,
+    forward: bool = True,
+) -> Iterator[Item]:
+    """Strongly consistent; asks for a further page of items only where the reader goes on."""
+    request: QueryInputTypeDef = {
+        "TableName": table,
+        "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
+        "ExpressionAttributeValues": {
+            ":pk": text(pk),
+            ":first": text(first),
+            ":last": text(last),
+        },
+        "ScanIndexForward": forward,
+        "ConsistentRead": True,
+        "Limit": page,
+    }
+    while True:
+        with answering("DynamoDB"):
+            answer = client.query(**request)
+        yield from answer["Items"]
+        if "LastEvaluatedKey" not in answer:
+            return
+        request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def listed(
+    client: "DynamoDBClient",
+    table: str,
+    name: str,
+    limit: int,
+    given: str | None,
+    from_item: "Callable[[Item], T]",
+) -> Page[T]:
+    """Part of the list `name`, oldest first. Raises InvalidPageKey. Lags behind the writes."""
+    after = rank_in(given, name)
+    found: list[Item] = []
+    more = True
+    while more and len(found) <= limit:  # one more than wanted tells whether there is a next part
+        with answering("DynamoDB"):
+            answer = client.query(
+                TableName=table,
+                IndexName=INDEX,
+                KeyConditionExpression="#list = :list AND #rank > :after",
+                ExpressionAttributeNames={"#list": "list", "#rank": "rank"},
+                ExpressionAttributeValues={":list": text(name), ":after": text(after)},
+                Limit=limit + 1 - len(found),
+            )
+        found += answer["Items"]
+        more = "LastEvaluatedKey" in answer
+        after = str(found[-1]["rank"]["S"]) if found else after
+    items = [from_item(item) for item in found[:limit]]
+    following = page_key(name, found[limit - 1]["rank"]["S"]) if len(found) > limit else None
+    return Page(items, following)

@@ -1,0 +1,23 @@
+"""The collector's hint: when a store may drop a session's META by itself.
+
+True expiry is decided by readers. The hint is always later, and moves so rarely that it costs
+nothing: made two `tti` and an hour ahead, it is moved when less than a `tti` and half an hour
+is left of that. So an input that comes just before the session expires finds it half an hour
+away at least.
+"""
+
+from cueline.log.segment import Session
+
+
+def hint(tti_minutes: int, now: int) -> int:
+    """In seconds since 1970; 0 is never. `now` is in ms."""
+    return now // 1000 + (2 * tti_minutes + 60) * 60 if tti_minutes else 0
+
+
+def near(tti_minutes: int, now: int) -> int:
+    """A hint below this, in seconds, is to be moved."""
+    return now // 1000 + (tti_minutes + 30) * 60
+
+
+def due(session: Session, now: int) -> bool:
+    return session.tti_minutes > 0 and session.collect_at < near(session.tti_minutes, now)

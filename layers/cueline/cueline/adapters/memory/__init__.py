@@ -1,0 +1,37 @@
+"""Everything in memory, with the semantics of the DynamoDB and SQS adapters: for tests and demos.
+
+Nothing outlives the process. Safe to use from several threads.
+"""
+
+from cueline.adapters.memory.log import MemoryBeats, MemoryLog, MemorySweeper
+from cueline.adapters.memory.records import MemoryAgents, MemoryKeys, MemorySessions
+from cueline.adapters.memory.store import Store
+from cueline.adapters.memory.wake_ups import MemoryWakeUps
+from cueline.engine.ports import Clock, Ports
+
+__all__ = [
+    "MemoryAgents",
+    "MemoryBeats",
+    "MemoryKeys",
+    "MemoryLog",
+    "MemorySessions",
+    "MemorySweeper",
+    "MemoryWakeUps",
+    "Store",
+    "memory_ports",
+]
+
+
+def memory_ports(clock: Clock) -> Ports:
+    """All ports on one new store."""
+    store = Store()
+    return Ports(
+        log=MemoryLog(store),
+        agents=MemoryAgents(store),
+        sessions=MemorySessions(store, clock),
+        beats=MemoryBeats(store),
+        sweeper=MemorySweeper(store),
+        wake_ups=MemoryWakeUps(clock),
+        keys=MemoryKeys(store),
+        clock=clock,
+    )

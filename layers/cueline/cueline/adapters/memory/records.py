@@ -1,0 +1,133 @@
+"""Agents, sessions' METAs and API keys, in memory."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TypeVar
+
+from cueline.adapters import expiry
+from cueline.adapters.memory.store import Store
+from cueline.adapters.page_keys import page_key as page_key_of
+from cueline.adapters.page_keys import rank, rank_in
+from cueline.adapters.sizes import agent_to_json, metadata_to_json
+from cueline.engine.ports import Agent, Clock, Key, Page
+from cueline.errors import AgentExists, AgentNotFound
+from cueline.log.segment import Session
+
+T = TypeVar("T")
+
+
+class MemoryAgents:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def create(self, agent: Agent) -> None:
+        new = Agent.model_validate_json(agent_to_json(agent))
+        with self._store.lock:
+            if agent.key in self._store.agents:
+                raise AgentExists(f"There is an agent {agent.key!r} already.")
+            self._store.agents[agent.key] = new
+
+    def get(self, key: str) -> Agent:
+        with self._store.lock:
+            if key not in self._store.agents:
+                raise AgentNotFound(key)
+            return self._store.agents[key].model_copy(deep=True)
+
+    def replace(self, agent: Agent) -> bool:
+        new = Agent.model_validate_json(agent_to_json(agent))
+        with self._store.lock:
+            found = self._store.agents.get(agent.key)
+            if not found or found.version != agent.version - 1:
+                return False
+            self._store.agents[agent.key] = new
+            return True
+
+    def delete(self, key: str) -> None:
+        with self._store.lock:
+            if key not in self._store.agents:
+                raise AgentNotFound(key)
+            del self._store.agents[key]
+
+    def list(self, limit: int, page_key: str | None) -> Page[Agent]:
+        with self._store.lock:
+            ranked = {rank(a.created_at, a.key): a for a in self._store.agents.values()}
+        return _page(ranked.items(), "agents", limit, page_key)
+
+
+class MemorySessions:
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+
+    def create(self, session: Session, over: int) -> bool:
+        new = self._copy(session)
+        with self._store.lock:
+            found = self._store.sessions.get(session.id)
+            if session.agent_key not in self._store.agents:
+                raise AgentNotFound(session.agent_key)
+            if found and found.incarnation > over:
+                return False
+            self._store.sessions[session.id] = new
+            return True
+
+    def replace(self, session: Session) -> bool:
+        new = self._copy(session)
+        with self._store.lock:
+            found = self._store.sessions.get(session.id)
+            if not found or found.incarnation != session.incarnation:
+                return False
+            if found.version != session.version - 1:
+                return False
+            self._store.sessions[session.id] = new
+            return True
+
+    def touch(self, session: Session, now: int) -> None:
+        if not expiry.due(session, now):
+            return
+        with self._store.lock:
+            found = self._store.sessions.get(session.id)
+            if not found or found.incarnation != session.incarnation:
+                return
+            if 0 < found.collect_at < expiry.near(session.tti_minutes, now):
+                moved = replace(found, collect_at=expiry.hint(session.tti_minutes, now))
+                self._store.sessions[session.id] = moved
+
+    def remove(self, session: str, incarnation: int) -> None:
+        with self._store.lock:
+            found = self._store.sessions.get(session)
+            if found and found.incarnation == incarnation:
+                del self._store.sessions[session]
+
+    def list(self, agent_key: str, limit: int, page_key: str | None) -> Page[Session]:
+        with self._store.lock:
+            ranked = {
+                rank(s.created_at, s.session_key): s
+                for s in self._store.sessions.values()
+                if s.agent_key == agent_key
+            }
+        return _page(ranked.items(), f"sessions#{agent_key}", limit, page_key)
+
+    def _copy(self, session: Session) -> Session:
+        """As a table would keep it. Raises TooLarge."""
+        hint = expiry.hint(session.tti_minutes, self._clock.now())
+        return replace(session, metadata=json.loads(metadata_to_json(session)), collect_at=hint)
+
+
+class MemoryKeys:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, key_id: str) -> Key | None:
+        with self._store.lock:
+            return self._store.keys.get(key_id)
+
+    def put(self, key: Key) -> None:
+        with self._store.lock:
+            self._store.keys[key.id] = key
+
+
+def _page(ranked: Iterable[tuple[str, T]], of: str, limit: int, given: str | None) -> Page[T]:
+    after = rank_in(given, of)
+    left = sorted((r for r in ranked if r[0] > after), key=lambda r: r[0])
+    following = page_key_of(of, left[limit - 1][0]) if len(left) > limit else None
+    return Page([item for _, item in left[:limit]], following)

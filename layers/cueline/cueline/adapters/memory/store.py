@@ -1,0 +1,52 @@
+"""What the memory adapters share. Segments are kept as JSON, as a table would keep them."""
+
+import threading
+from dataclasses import dataclass, field
+
+from cueline.adapters.sizes import segment_to_json
+from cueline.engine.ports import Agent, Key
+from cueline.log.events import events_from_json
+from cueline.log.segment import Segment, Session
+from cueline.log.state import State, state_from_json, state_to_json
+
+Place = tuple[int, int]
+"""Incarnation and offset; the larger is the newer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A segment without its place."""
+
+    events: str
+    state: str
+    attempt: str
+    written_at: int
+    trace_id: str
+
+    @classmethod
+    def of(cls, segment: Segment) -> "Stored":
+        events, state = segment_to_json(segment)
+        return cls(events, state, segment.attempt, segment.written_at, segment.trace_id)
+
+    def at(self, at: int) -> Segment:
+        events, state = events_from_json(self.events), state_from_json(self.state)
+        return Segment(at, events, state, self.attempt, self.written_at, self.trace_id)
+
+    def blank(self) -> "Stored":
+        state = state_to_json(State(deleted=True))
+        return Stored("[]", state, self.attempt, self.written_at, self.trace_id)
+
+
+@dataclass(slots=True)
+class Store:
+    """Sessions, beats and segments are under the global session id. Hold `lock` to touch any."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    segments: dict[str, dict[Place, Stored]] = field(default_factory=dict)
+    sessions: dict[str, Session] = field(default_factory=dict)
+    agents: dict[str, Agent] = field(default_factory=dict)
+    beats: dict[str, dict[tuple[int, str], int]] = field(default_factory=dict)
+    keys: dict[str, Key] = field(default_factory=dict)
+
+    def log(self, session: str) -> dict[Place, Stored]:
+        return self.segments.setdefault(session, {})
