@@ -17,7 +17,7 @@ def _session() -> boto3.Session:
 
 
 @cache
-def _config() -> Config:
+def client_config() -> Config:
     """Seconds. A fixed user agent and unchecked parameters save a tenth of the CPU of each call;
     the service checks parameters too."""
     return Config(
@@ -32,8 +32,14 @@ def _config() -> Config:
 
 
 def dynamodb_client() -> "DynamoDBClient":
-    return _session().client("dynamodb", config=_config())
+    return _session().client("dynamodb", config=client_config())
 
 
 def sqs_client() -> "SQSClient":
-    return _session().client("sqs", config=_config())
+    return _session().client("sqs", config=client_config())
+
+
+def secret(arn: str) -> str:
+    """The secret's string: a model provider's API key."""
+    client = _session().client("secretsmanager", config=_config())
+    return client.get_secret_value(SecretId=arn)["SecretString"]

@@ -82,7 +82,7 @@ def accept(
 
 
 def _repeats(state: State, digest: str, quiet_for: int) -> Repeated | None:
-    """The input that `digest` repeats: one that has not ended, or whose turn may be asked for again."""
+    """The input that `digest` repeats: it has not ended, or its turn may be asked for again."""
     if not digest:
         return None
     known = [i for turn in state.turns for i in turn.inputs] + list(state.pending)

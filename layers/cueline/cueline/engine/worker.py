@@ -24,10 +24,10 @@ class Worker:
     model: Callable[[], Model]
     limits: Limits
 
-    def handle(self, wake_up: WakeUp, deadline: float, trace_id: str) -> None:
+    def handle(self, wake_up: WakeUp, remaining: float, trace_id: str) -> None:
         """The wake-up may be deleted when this returns; if it raises, it must come again.
 
-        `deadline` is in seconds on the monotonic clock.
+        `remaining` is the time in seconds that a turn may take.
         """
         if wake_up.sweep:
             self._sweep(wake_up.session, *wake_up.sweep)
@@ -51,6 +51,7 @@ class Worker:
         head, segment = writer.append(tail.head, build)
         if segment and head.state.running(turn):
             events = missing(ports.log, session, tail, segment)
+            deadline = ports.clock.monotonic() + min(remaining, self.limits.turn)
             host = Host(ports, self.model(), writer, head.incarnation, turn, self.limits, deadline)
             head = host.run(self._agent(session), head, events)
             tail = ports.log.tail(session)

@@ -112,7 +112,7 @@ def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[_Block]:
                 block.did += [item for o in event.inputs for item in _messages(said.get(o))]
                 for offset in event.inputs:
                     said.pop(offset, None)  # placed
-            case ToolInput():
+            case ToolInput() if event.call not in block.open_calls:
                 # Parallel calls stand together, before the first output.
                 if block.did and isinstance(block.did[-1], Returned):
                     block.close(CUT_OFF)

@@ -1,0 +1,108 @@
+"""The only place that picks adapters. Everything is made once, when it is first asked for."""
+
+from dataclasses import dataclass
+from functools import cache
+
+from cueline.adapters import aws
+from cueline.adapters.cached import CachedAgents, CachedKeys
+from cueline.adapters.clock import SystemClock
+from cueline.adapters.dynamodb.agents import DynamoAgents
+from cueline.adapters.dynamodb.beats import DynamoBeats
+from cueline.adapters.dynamodb.keys import DynamoKeys
+from cueline.adapters.dynamodb.log import DynamoLog
+from cueline.adapters.dynamodb.sessions import DynamoSessions
+from cueline.adapters.dynamodb.sweeper import DynamoSweeper
+from cueline.adapters.sqs import SqsWakeUps, wake_up_from_json
+from cueline.engine.inline import Inline
+from cueline.engine.model import Model
+from cueline.engine.ports import Keys, Ports
+from cueline.engine.turn import Limits
+from cueline.engine.worker import Worker
+from cueline.settings import Settings, from_environment
+
+__all__ = ["wake_up_from_json"]
+
+KEY_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What an HTTP door stands on. `keys` is None where access is not checked."""
+
+    ports: Ports
+    keys: Keys | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostingDoor:
+    """A door whose callers may wait for the answer, at most `wait_seconds` for one in JSON."""
+
+    ports: Ports
+    keys: Keys | None
+    inline: Inline
+    wait_seconds: float
+
+
+settings = cache(from_environment)
+
+
+@cache
+def ports() -> Ports:
+    given, clock, dynamodb = settings(), SystemClock(), aws.dynamodb_client()
+    agents = DynamoAgents(dynamodb, given.table_name, clock)
+    keys = DynamoKeys(dynamodb, given.table_name)
+    return Ports(
+        log=DynamoLog(dynamodb, given.table_name),
+        agents=CachedAgents(agents, clock, given.agent_cache_seconds),
+        sessions=DynamoSessions(dynamodb, given.table_name, clock),
+        beats=DynamoBeats(dynamodb, given.table_name, clock),
+        sweeper=DynamoSweeper(dynamodb, given.table_name, clock),
+        wake_ups=SqsWakeUps(aws.sqs_client(), given.wake_ups_url),
+        keys=CachedKeys(keys, clock, KEY_SECONDS),
+        clock=clock,
+    )
+
+
+def rest() -> Door:
+    """A door that calls no model."""
+    return Door(ports(), _keys(settings()))
+
+
+@cache
+def hosting() -> HostingDoor:
+    given = settings()
+    inline = Inline(ports(), model, _limits(given))
+    return HostingDoor(ports(), _keys(given), inline, given.wait_seconds)
+
+
+@cache
+def worker() -> Worker:
+    return Worker(ports(), model, _limits(settings()))
+
+
+@cache
+def model() -> Model:
+    # Only functions that call a model pay for the import of its client.
+    from cueline.adapters.configured import ConfiguredModel
+    from cueline.adapters.openai_chat import chat_model
+    from cueline.adapters.openai_responses import responses_model
+
+    given = settings()
+    make = responses_model if given.model_api == "responses" else chat_model
+    chosen = make(api_key=_api_key(given), base_url=given.openai_base_url or None)
+    return ConfiguredModel(chosen, given.model_name, given.model_parameters)
+
+
+def _api_key(given: Settings) -> str:
+    """From Secrets Manager on AWS, from the environment elsewhere; some servers need none."""
+    if given.model_secret_arn:
+        return aws.secret(given.model_secret_arn)
+    return given.openai_api_key.get_secret_value() or "none"
+
+
+def _limits(given: Settings) -> Limits:
+    return Limits(given.lease_seconds, given.turn_seconds, given.window_bytes)
+
+
+def _keys(given: Settings) -> Keys | None:
+    return ports().keys if given.auth == "on" else None

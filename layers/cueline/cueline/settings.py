@@ -1,0 +1,50 @@
+"""The environment as one frozen model, which fails by name; nothing else reads the environment."""
+
+import os
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, Json, SecretStr, model_validator
+
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+class Settings(BaseModel):
+    """Names are those of the environment variables, in lower case."""
+
+    model_config = ConfigDict(frozen=True)
+
+    table_name: str
+    wake_ups_url: str
+    auth: Literal["on", "off"] = "on"
+    agent_cache_seconds: float = Field(default=5.0, ge=0)
+    lease_seconds: int = Field(default=30, ge=2, le=900)
+    """A turn whose heartbeat stands still this long may be taken over."""
+    turn_seconds: float = Field(default=280.0, gt=0)
+    """A turn ends, with a failure if it must, within this time."""
+    wait_seconds: float = Field(default=55.0, gt=0)
+    """How long a JSON answer may take; published clients stop reading after 60."""
+    window_bytes: int = Field(default=400_000, gt=0)
+    """UTF-8 bytes of conversation that a model call may carry; about 100,000 tokens."""
+    model_api: Literal["responses", "chat"] = "responses"
+    model_name: str = ""
+    """Stands for every agent's own model name, where the provider has but one."""
+    model_parameters: Json[dict[str, Any]] = Field(default_factory=dict)
+    """Under every agent's own parameters."""
+    model_secret_arn: str = ""
+    openai_base_url: str = ""
+    openai_api_key: SecretStr = SecretStr("")
+    aws_endpoint_url: str = ""
+
+    @model_validator(mode="after")
+    def _open_on_loopback_only(self) -> Self:
+        if self.auth == "off" and urlsplit(self.aws_endpoint_url).hostname not in LOOPBACK:
+            raise ValueError("AUTH=off is for a local stack, where AWS_ENDPOINT_URL is loopback")
+        return self
+
+
+def from_environment() -> Settings:
+    names = {name.upper(): name for name in Settings.model_fields}
+    # An empty variable is one that is not set: a template cannot leave one out.
+    given = {names[key]: value for key, value in os.environ.items() if key in names and value}
+    return Settings.model_validate(given)
