@@ -1,7 +1,30 @@
-"""Placeholder until the real handler comes."""
+"""Sees to sessions whose META the table has dropped."""
 
 from typing import Any
 
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.batch import (
+    BatchProcessor,
+    EventType,
+    process_partial_response,
+)
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
-def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001
-    return {"batchItemFailures": []}
+from cueline import bootstrap
+from cueline.engine.collector import collect
+
+logger = Logger()
+processor = BatchProcessor(EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
+
+
+def work(record: DynamoDBRecord, lambda_context: LambdaContext) -> None:
+    removed = bootstrap.session_from_item(record.raw_event["dynamodb"]["OldImage"])
+    collect(bootstrap.ports(), removed, trace_id=lambda_context.aws_request_id)
+    logger.info("session collected", session=removed.id)
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
+    return process_partial_response(event, work, processor, context)

@@ -8,6 +8,7 @@ from cueline.adapters.cached import CachedAgents, CachedKeys
 from cueline.adapters.clock import SystemClock
 from cueline.adapters.dynamodb.agents import DynamoAgents
 from cueline.adapters.dynamodb.beats import DynamoBeats
+from cueline.adapters.dynamodb.items import session_from_item
 from cueline.adapters.dynamodb.keys import DynamoKeys
 from cueline.adapters.dynamodb.log import DynamoLog
 from cueline.adapters.dynamodb.sessions import DynamoSessions
@@ -20,7 +21,7 @@ from cueline.engine.turn import Limits
 from cueline.engine.worker import Worker
 from cueline.settings import Settings, from_environment
 
-__all__ = ["wake_up_from_json"]
+__all__ = ["session_from_item", "wake_up_from_json"]
 
 KEY_SECONDS = 60.0
 

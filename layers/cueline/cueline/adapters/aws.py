@@ -41,5 +41,5 @@ def sqs_client() -> "SQSClient":
 
 def secret(arn: str) -> str:
     """The secret's string: a model provider's API key."""
-    client = _session().client("secretsmanager", config=_config())
+    client = _session().client("secretsmanager", config=client_config())
     return client.get_secret_value(SecretId=arn)["SecretString"]
