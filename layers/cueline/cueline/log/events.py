@@ -9,9 +9,16 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    model_serializer,
+)
 
 Policy = Literal["enqueue", "coalesce", "interrupt", "steer", "silent", "decision", "aside"]
 """What an input does to a running turn; decided when it is appended, and stored with it.
@@ -28,6 +35,11 @@ aside      is answered beside the running turn, which goes on
 
 class _Event(BaseModel):
     model_config = ConfigDict(frozen=True)
+
+    @model_serializer(mode="wrap")
+    def _tagged(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The type is written always, though it is a default and those are left out."""
+        return {"type": getattr(self, "type"), **fields(self)}  # noqa: B009
 
 
 class Input(_Event):
