@@ -2,6 +2,8 @@
 
 import itertools
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 
 class FakeClock:
@@ -21,6 +23,10 @@ class FakeClock:
     def sleep(self, seconds: float) -> None:
         with self._lock:
             self.ms += round(seconds * 1000)
+
+    def every(self, seconds: float, do: Callable[[], None]) -> AbstractContextManager[None]:
+        """Never: time stands still beside a test."""
+        return nullcontext()
 
     def random(self) -> float:
         return 0.5

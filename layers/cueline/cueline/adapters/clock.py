@@ -3,7 +3,10 @@
 import base64
 import random
 import secrets
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class SystemClock:
@@ -15,6 +18,20 @@ class SystemClock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    @contextmanager
+    def every(self, seconds: float, do: Callable[[], None]) -> Iterator[None]:
+        stop = threading.Event()
+
+        def repeat() -> None:
+            while not stop.wait(seconds):
+                do()
+
+        threading.Thread(target=repeat, name="every", daemon=True).start()
+        try:
+            yield
+        finally:
+            stop.set()
 
     def random(self) -> float:
         return random.random()  # noqa: S311  (spreads retries, guards nothing)

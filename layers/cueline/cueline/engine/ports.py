@@ -1,6 +1,7 @@
 """What the engine stands on. The memory and the DynamoDB adapters pass one suite of tests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -156,6 +157,9 @@ class Clock(Protocol):
         """Seconds."""
 
     def sleep(self, seconds: float) -> None: ...
+
+    def every(self, seconds: float, do: Callable[[], None]) -> AbstractContextManager[None]:
+        """Does it again and again, beside what runs inside the context."""
 
     def random(self) -> float:
         """0 up to 1."""

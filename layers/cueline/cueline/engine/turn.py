@@ -1,9 +1,8 @@
 """The host of a turn: performs what `next_step` says, appends what it produced, and asks again."""
 
 import logging
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from cueline.engine.append import Writer
@@ -73,7 +72,7 @@ class Host:
     def run(self, agent: Agent | None, head: Head, events: Sequence[Recorded]) -> Head:
         """`events` is the window that the turn answers, up to `head`."""
         known = list(events)
-        with self._beating():
+        with self.ports.clock.every(self.limits.lease / 2, self._beat):
             while not isinstance(next_step(head.state, self.turn), Done):
                 spoken = Spoken()
                 failure: CuelineError | None = None
@@ -190,24 +189,12 @@ class Host:
             events.append(Answered(turn=self.turn, inputs=inputs, text=text, cut=spoken.cut))
         return tuple(events)
 
-    @contextmanager
-    def _beating(self) -> Iterator[None]:
-        """Beats by a timer, never by what the model says, twice in a lease."""
-        stop = threading.Event()
-
-        def beat() -> None:
-            while not stop.wait(self.limits.lease / 2):
-                try:
-                    self.ports.beats.beat(self.writer.session, self.incarnation, self.turn)
-                except CuelineError:
-                    logger.warning("A heartbeat was lost")
-
-        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-        thread.start()
+    def _beat(self) -> None:
+        """By a timer, never by what the model says."""
         try:
-            yield
-        finally:
-            stop.set()
+            self.ports.beats.beat(self.writer.session, self.incarnation, self.turn)
+        except CuelineError:
+            logger.warning("A heartbeat was lost")
 
 
 def _closable(chunks: Iterator[Chunk]) -> Generator[Chunk, None, None]:
