@@ -1,8 +1,94 @@
-"""Placeholder until the real handler comes."""
+"""Door 1, all that never streams: agents, sessions, and reading events."""
 
+import json
+import traceback
+from collections.abc import Callable
 from typing import Any
 
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
-def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001
-    status = 200 if event["path"] == "/healthz" else 501
-    return {"statusCode": status, "headers": {"content-type": "application/json"}, "body": "{}"}
+from cueline import bootstrap
+from cueline.doors.access import caller_of
+from cueline.doors.agent_events.errors import error_answer
+from cueline.doors.agent_events.routes import ROUTES, Call, Route, RouteNotFound
+from cueline.errors import CuelineError
+
+JSON = "application/json"
+
+logger = Logger()
+app = APIGatewayRestResolver()
+
+
+def request_id() -> str:
+    """API Gateway's own: what a caller sends along proves nothing."""
+    return app.current_event.request_context.request_id or app.lambda_context.aws_request_id
+
+
+def check_access(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[str]:
+    if app.current_event.path != "/healthz":
+        caller_of(app.current_event.headers, bootstrap.rest().keys)
+    return next_middleware(app)
+
+
+def answered(status: int, body: dict[str, Any] | None, headers: dict[str, str]) -> Response[str]:
+    if body is None:
+        return Response(status, headers=headers)
+    return Response(status, JSON, json.dumps(body), headers)
+
+
+def serve(route: Route) -> Callable[..., Response[str]]:
+    def handle(**path: str) -> Response[str]:
+        event = app.current_event
+        call = Call(
+            ports=bootstrap.rest().ports,
+            request_id=request_id(),
+            path=path,
+            query=event.query_string_parameters,
+            content_type=event.headers.get("content-type", ""),
+            body=event.body,
+            is_base64=bool(event.is_base64_encoded),
+        )
+        return answered(route.status, route.answer(call), {"x-request-id": call.request_id})
+
+    return handle
+
+
+app.use(middlewares=[check_access])
+for route in ROUTES:
+    app.route(route.path.replace("{", "<").replace("}", ">"), method=route.method)(serve(route))
+
+
+@app.get("/healthz")
+def healthz() -> Response[str]:
+    return answered(200, {"status": "ok"}, {"x-request-id": request_id()})
+
+
+def failed(error: Exception) -> Response[str]:
+    answer = error_answer(error, request_id())
+    if not isinstance(error, CuelineError):
+        # Where, but not what: a message may carry what a user said, or a secret.
+        frames = traceback.extract_tb(error.__traceback__)
+        at = [f"{frame.filename}:{frame.lineno}" for frame in frames]
+        logger.error("unexpected error", error=type(error).__name__, at=at)
+    return answered(answer.status, answer.body, answer.headers)
+
+
+def nowhere(_: NotFoundError) -> Response[str]:
+    event = app.current_event
+    return failed(RouteNotFound(f"{event.http_method} {event.path}"[:100]))
+
+
+app.exception_handler(Exception)(failed)
+app.not_found(nowhere)
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    response = app.resolve(event, context)
+    route = f"{event['httpMethod']} {event.get('resource', '')}"
+    logger.info("answered", route=route, status=response["statusCode"], request_id=request_id())
+    return response

@@ -1,0 +1,1 @@
+"""Door 1, agent events: agents, sessions and their events over HTTP."""

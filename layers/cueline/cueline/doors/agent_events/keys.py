@@ -1,0 +1,41 @@
+"""Keys: those that callers put into paths, and those that the door makes up."""
+
+import re
+from urllib.parse import unquote
+
+from cueline.doors.agent_events.errors import MAX_ECHO
+from cueline.doors.agent_events.wire import KEY
+from cueline.engine.ports import Clock
+from cueline.errors import AgentNotFound, EventNotFound, NotFound, SessionNotFound
+
+MAX_KEY = 50
+
+
+def agent_key_in(path: str) -> str:
+    return _key(path, AgentNotFound)
+
+
+def session_key_in(path: str) -> str:
+    return _key(path, SessionNotFound)
+
+
+def event_id_in(path: str) -> str:
+    if len(path) > MAX_ECHO:
+        raise EventNotFound(path[:MAX_ECHO])
+    return unquote(path)
+
+
+def _key(path: str, missing: type[NotFound]) -> str:
+    """What cannot be a key names nothing, so it is not found."""
+    key = unquote(path)
+    if not KEY.fullmatch(key):
+        raise missing(key[:MAX_ECHO])
+    return key
+
+
+def new_key(prefix: str, name: str, clock: Clock, tries: int) -> str:
+    """`<prefix>_<slug of name>_<4 hex>`, and more hex once `tries` of that were taken."""
+    digits = 4 if tries < 4 else 12
+    room = MAX_KEY - len(prefix) - digits - 2
+    slug = re.sub(r"[^0-9a-z-]+", "_", name.lower())[:room].strip("_") or "x"
+    return f"{prefix}_{slug}_{int(clock.random() * 16**digits):0{digits}x}"

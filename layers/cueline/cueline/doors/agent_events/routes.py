@@ -1,0 +1,111 @@
+"""The door's routes as data, for whatever serves them; posting an event streams, and is elsewhere.
+
+What is not built is a route too, so that it is refused by name.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cueline.doors.agent_events import agents, events, sessions
+from cueline.doors.agent_events.body import raw_body, read_json
+from cueline.doors.agent_events.keys import agent_key_in, event_id_in, session_key_in
+from cueline.doors.agent_events.lists import ListQuery, list_query
+from cueline.engine.ports import Ports
+from cueline.errors import NotBuilt, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: path parameters as they stand in the path, the query decoded."""
+
+    ports: Ports
+    request_id: str
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    content_type: str
+    body: str | None
+    is_base64: bool = False
+
+    @property
+    def agent(self) -> str:
+        return agent_key_in(self.path["agent_key"])
+
+    @property
+    def session(self) -> tuple[str, str]:
+        return self.agent, session_key_in(self.path["session_key"])
+
+    @property
+    def event(self) -> str:
+        return event_id_in(self.path["event_id"])
+
+    @property
+    def list_query(self) -> ListQuery:
+        return list_query(self.query)
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return read_json(raw_body(self.body, self.is_base64), self.content_type)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`path` is as in an API's definition; `answer` gives the JSON body, or None for no body."""
+
+    method: str
+    path: str
+    answer: Callable[[Call], dict[str, Any] | None]
+    status: int = 200
+
+
+class RouteNotFound(NotFound):
+    noun = "route"
+
+
+def _not_built(feature: str) -> Callable[[Call], None]:
+    def refuse(_: Call) -> None:
+        raise NotBuilt(feature)
+
+    return refuse
+
+
+_AGENTS = "/v2/agents"
+_AGENT = _AGENTS + "/{agent_key}"
+_SESSIONS = _AGENT + "/sessions"
+_SESSION = _SESSIONS + "/{session_key}"
+_EVENTS = _SESSION + "/events"
+_EVENT = _EVENTS + "/{event_id}"
+_ARTIFACTS = _SESSION + "/artifacts"
+_SCHEDULES = _AGENT + "/schedules"
+_SCHEDULE = _SCHEDULES + "/{schedule_key}"
+
+ROUTES = (
+    Route("GET", _AGENTS, lambda c: agents.page(c.ports, c.list_query)),
+    Route("POST", _AGENTS, lambda c: agents.create(c.ports, c.json), 201),
+    Route("GET", _AGENT, lambda c: agents.get(c.ports, c.agent)),
+    Route("PATCH", _AGENT, lambda c: agents.update(c.ports, c.agent, c.json)),
+    Route("PUT", _AGENT, lambda c: agents.replace(c.ports, c.agent, c.json)),
+    Route("DELETE", _AGENT, lambda c: agents.delete(c.ports, c.agent), 204),
+    Route("GET", _SESSIONS, lambda c: sessions.page(c.ports, c.agent, c.list_query)),
+    Route(
+        "POST", _SESSIONS, lambda c: sessions.create(c.ports, c.agent, c.json, c.request_id), 201
+    ),
+    Route("GET", _SESSION, lambda c: sessions.get(c.ports, *c.session)),
+    Route("PATCH", _SESSION, lambda c: sessions.update(c.ports, *c.session, c.json)),
+    Route("DELETE", _SESSION, lambda c: sessions.delete(c.ports, *c.session, c.request_id), 204),
+    Route("GET", _EVENTS, lambda c: events.page(c.ports, *c.session, c.list_query)),
+    Route("GET", _EVENT, lambda c: events.get(c.ports, *c.session, c.event)),
+    Route("DELETE", _EVENT, _not_built("Deleting an event")),
+    Route("POST", _EVENT + "/hide", _not_built("Hiding an event")),
+    Route("POST", _EVENT + "/unhide", _not_built("Unhiding an event")),
+    Route("GET", _AGENT + "/identity", _not_built("An agent's identity")),
+    Route("PATCH", _AGENT + "/identity", _not_built("An agent's identity")),
+    Route("GET", _ARTIFACTS, _not_built("Listing artifacts")),
+    Route("GET", _ARTIFACTS + "/{artifact_id}", _not_built("Reading an artifact")),
+    Route("GET", _SCHEDULES, _not_built("Listing schedules")),
+    Route("POST", _SCHEDULES, _not_built("Creating a schedule")),
+    Route("GET", _SCHEDULE, _not_built("Reading a schedule")),
+    Route("PATCH", _SCHEDULE, _not_built("Updating a schedule")),
+    Route("DELETE", _SCHEDULE, _not_built("Deleting a schedule")),
+    Route("GET", _SCHEDULE + "/executions", _not_built("Listing a schedule's executions")),
+)
