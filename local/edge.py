@@ -14,6 +14,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import uvicorn
@@ -46,7 +47,7 @@ class Upstreams:
     rest: str
     streaming: str
     streaming_arn: str
-    streaming_routes: Sequence[tuple[str, re.Pattern[str]]]
+    template: dict[str, Any]
 
 
 def refusal(status: int, code: str, message: str) -> Response:
@@ -109,6 +110,7 @@ def forwarded(headers: Sequence[tuple[bytes, bytes]], drop: set[str]) -> list[tu
 class Edge:
     def __init__(self, upstreams: Upstreams) -> None:
         self.upstreams = upstreams
+        self.streaming_routes = template.streaming_routes(upstreams.template)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
         timeout = httpx.Timeout(None, connect=5)
         # trust_env off: a proxy that the environment names is for the world outside.
@@ -136,7 +138,7 @@ class Edge:
         path = request.scope["raw_path"].decode("latin-1")
         streaming = any(
             request.method == method and pattern.fullmatch(path)
-            for method, pattern in self.upstreams.streaming_routes
+            for method, pattern in self.streaming_routes
         )
         headers = forwarded(request.headers.raw, {"host", "content-length", *GATEWAYS_OWN})
         if streaming:
@@ -155,6 +157,9 @@ class Edge:
             return refusal(502, "unavailable", message)
         if answer is None:
             return Response(status_code=499)
+        if not streaming and answer.is_error and "x-request-id" not in answer.headers:
+            await answer.aclose()
+            return self.gateway_made(answer)
         response = StreamingResponse(self.chunks(answer), answer.status_code)
         response.raw_headers = forwarded(answer.headers.raw, {"date", "server"})
         return response
@@ -174,6 +179,23 @@ class Edge:
         finally:
             left.cancel()
             sent.cancel()
+
+    def gateway_made(self, answer: httpx.Response) -> Response:
+        """What API Gateway would answer by itself: the emulator ignores the template's wording.
+
+        Each error that a door answers has an x-request-id; an error without one is not a door's.
+        """
+        kind = "DEFAULT_5XX" if answer.status_code >= 500 else "DEFAULT_4XX"
+        if answer.headers.get("x-amzn-errortype") == "MissingAuthenticationTokenException":
+            kind = "MISSING_AUTHENTICATION_TOKEN"
+        status, body = template.gateway_response(self.upstreams.template, kind)
+        identifier = str(uuid.uuid4())
+        return Response(
+            body.replace("$context.requestId", identifier),
+            status or answer.status_code,
+            {"x-request-id": identifier},
+            "application/json",
+        )
 
     async def chunks(self, answer: httpx.Response) -> AsyncIterator[bytes]:
         # Leaving this, however it is left, closes the connection to the function.
@@ -248,8 +270,9 @@ def main() -> None:
     parser.add_argument("--streaming", required=True)
     parser.add_argument("--streaming-arn", required=True)
     options = parser.parse_args()
-    routes = template.streaming_routes(template.load())
-    app = create_app(Upstreams(options.rest, options.streaming, options.streaming_arn, routes))
+    app = create_app(
+        Upstreams(options.rest, options.streaming, options.streaming_arn, template.load())
+    )
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, date_header=True,
         timeout_graceful_shutdown=2,

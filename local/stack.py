@@ -4,8 +4,8 @@
                    -> emulator (MiniStack): API, functions, table, queues
                           -> practice model, or the provider that OPENAI_* names
 
-Environment: PORT, STATE_DIR, AUTH, MODEL_API, MODEL_NAME, MODEL_PARAMETERS, OPENAI_API_KEY,
-OPENAI_BASE_URL, and AWS_ENDPOINT_URL to use a running emulator, such as LocalStack, instead.
+Environment: PORT, STATE_DIR, AUTH, LEASE_SECONDS, MODEL_API, MODEL_NAME, MODEL_PARAMETERS,
+OPENAI_API_KEY, OPENAI_BASE_URL, and AWS_ENDPOINT_URL to use an emulator that already runs.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from local import emulator
 from local.claims import HOST, claim_port, free_port, is_free, only_one
 from local.deployment import CREDENTIALS, client, store_secret, up_to_date
 from local.processes import Process, StartError
@@ -28,7 +29,6 @@ from local.sweeper import sweep
 from local.template import ROOT
 
 SWEEP_SECONDS = 30
-EMULATOR = ROOT / ".envs/emulator/bin/ministack"
 PRACTICE_MODEL = ROOT / "local/practice_model.py"
 # All that a child may know of this machine; above all no key and no proxy for loopback.
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy",
@@ -97,25 +97,14 @@ class Stack:
 
     def _emulator(self, port: int, endpoint: str) -> None:
         self._say("starting the emulator (MiniStack)")
+        emulator.forget_stream_positions(self.state)
         process = self._run(
             "emulator",
-            [EMULATOR],
-            {
-                **CREDENTIALS,
-                "GATEWAY_PORT": str(port),
-                "BIND_HOST": HOST,
-                "IOT_MTLS_ENABLED": "0",
-                "PERSIST_STATE": "1",
-                "STATE_DIR": str(self.state / "emulator"),
-                "S3_PERSIST": "1",
-                "S3_DATA_DIR": str(self.state / "s3"),
-                "TMPDIR": str(self.state / "tmp"),
-                # Functions run in its interpreter and look here for AWS.
-                "AWS_ENDPOINT_URL": endpoint,
-            },
-            grace=10,  # it saves its state when it is told to stop
+            [emulator.COMMAND],
+            {**CREDENTIALS, **emulator.environment(self.state, HOST, port)},
+            grace=emulator.GRACE,
         )
-        process.wait_for(f"{endpoint}/_ministack/health", 30)
+        process.wait_for(endpoint + emulator.HEALTH, 30)
 
     def _parameters(self, endpoint: str, practice_port: int | None) -> dict[str, str]:
         """Of the template. The provider's key goes by the secrets manager, as on AWS."""
@@ -131,6 +120,7 @@ class Stack:
             "ModelParameters": get("MODEL_PARAMETERS") or "{}",
             "OpenAiBaseUrl": practice if practice_port else get("OPENAI_BASE_URL", ""),
             "ModelSecretArn": store_secret(endpoint, key) if key else "",
+            "LeaseSeconds": get("LEASE_SECONDS") or "30",
             "LogRetentionDays": "1",
         }
 

@@ -55,6 +55,13 @@ def streaming_routes(template: dict[str, Any]) -> list[tuple[str, re.Pattern[str
     ]
 
 
+def gateway_response(template: dict[str, Any], kind: str) -> tuple[int | None, str]:
+    """(status, body) that the template gives API Gateway for `kind`."""
+    response = template["Resources"]["Api"]["Properties"]["GatewayResponses"][kind]
+    body: str = response["ResponseTemplates"]["application/json"]
+    return response.get("StatusCode"), body
+
+
 def path_pattern(path: str) -> re.Pattern[str]:
     """Matches what API Gateway routes to `path`."""
     literal = re.split(r"\{\w+\}", path)
