@@ -1,32 +1,98 @@
-"""Placeholder until the real app comes."""
+"""Posting an event to a session, under the Lambda Web Adapter, so that the answer can stream."""
 
-import asyncio
-from collections.abc import AsyncIterator
+import re
+import traceback
+from functools import cache
 
+import anyio.to_thread
+from aws_lambda_powertools import Logger
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+from cueline import bootstrap
+from cueline.doors.agent_events.body import MAX_BODY
+from cueline.doors.agent_events.errors import error_answer
+from cueline.doors.agent_events.hosting import Hosting, Post
+from cueline.errors import CuelineError
+
+REQUEST_ID = re.compile(r'"requestId" ?: ?"([A-Za-z0-9_-]{1,64})"')
+EVENTS = "/v2/agents/{agent_key}/sessions/{session_key}/events"
+
+logger = Logger()
+
+
+@cache
+def hosting() -> Hosting:
+    door = bootstrap.hosting()
+    return Hosting(door.ports, door.keys, door.inline, door.wait_seconds)
+
+
+async def post_event(request: Request) -> Response:
+    """201 with the turn's events, in JSON or as a stream of server-sent events."""
+    agent_key, session_key = _keys(request)
+    post = Post(agent_key, session_key, dict(request.headers), await _body(request), _id(request))
+    opened = await anyio.to_thread.run_sync(hosting().open, post)
+    _log(request, 201)
+    headers = {"x-request-id": post.request_id}
+    if opened.posted.stream:
+        frames = hosting().stream(opened, post.request_id)
+        headers |= {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(frames, 201, headers, media_type="text/event-stream")
+    answer = await hosting().answer(opened, lambda: _gone(request))
+    return JSONResponse(answer, 201, headers)
+
+
+def _keys(request: Request) -> tuple[str, str]:
+    """As they stand in the path: what is encoded is decoded once, by the door."""
+    parts = request.scope["raw_path"].decode("ascii", "replace").split("/")
+    return parts[3], parts[5]
+
+
+def _id(request: Request) -> str:
+    """API Gateway's own, which the adapter passes on; a new one where there is no gateway."""
+    if not hasattr(request.state, "id"):
+        context = request.headers.get("x-amzn-request-context", "")
+        found = REQUEST_ID.search(context)
+        request.state.id = found[1] if found else bootstrap.ports().clock.id()
+    return str(request.state.id)
+
+
+async def _body(request: Request) -> bytes:
+    """At most one byte more than is allowed: the door refuses it before it parses it."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            break
+    return body[: MAX_BODY + 1]
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def failed(request: Request, error: Exception) -> Response:
+    answer = error_answer(error, _id(request))
+    if not isinstance(error, CuelineError):
+        # Where, but not what: a message may carry what a user said, or a secret.
+        at = [f"{f.filename}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)]
+        logger.error("unexpected error", error=type(error).__name__, at=at)
+    _log(request, answer.status)
+    return JSONResponse(answer.body, answer.status, answer.headers)
+
+
+def _log(request: Request, status: int) -> None:
+    logger.info("answered", route=f"POST {EVENTS}", status=status, request_id=_id(request))
 
 
 async def healthz(_: Request) -> Response:
     return PlainTextResponse("ok")
 
 
-async def events(_: Request) -> Response:
-    async def pieces() -> AsyncIterator[bytes]:
-        for piece in range(3):
-            yield b'data:{"piece":%d}\n\n' % piece
-            await asyncio.sleep(0.2)
-
-    return StreamingResponse(pieces(), status_code=201, media_type="text/event-stream")
-
-
 app = Starlette(
-    routes=[
-        Route("/healthz", healthz),
-        Route(
-            "/v2/agents/{agent_key}/sessions/{session_key}/events", events, methods=["POST"]
-        ),
-    ]
+    routes=[Route("/healthz", healthz), Route(EVENTS, post_event, methods=["POST"])],
+    exception_handlers={CuelineError: failed, Exception: failed},
 )

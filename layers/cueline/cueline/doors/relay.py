@@ -1,10 +1,10 @@
 """From the thread in which a turn runs to the event loop that holds its caller's connection."""
 
 import asyncio
+import math
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -52,11 +52,18 @@ class Relay:
 
         threading.Thread(target=work, name="turn", daemon=True).start()
 
-    async def batches(self) -> AsyncIterator[Sequence[Said]]:
-        """What was said since the last batch, deltas merged; an empty one is a heartbeat."""
+    async def batches(self, seconds: float | None) -> AsyncIterator[Sequence[Said]]:
+        """What was said since the last batch, deltas merged; an empty one is a heartbeat.
+
+        Raises TimeoutError after `seconds`.
+        """
+        until = self._loop.time() + (math.inf if seconds is None else seconds)
         while not (self.answer.done() and not self._said):
+            left = until - self._loop.time()
+            if left <= 0:
+                raise TimeoutError
             try:
-                await asyncio.wait_for(self._ready.wait(), HEARTBEAT)
+                await asyncio.wait_for(self._ready.wait(), min(left, HEARTBEAT))
             except TimeoutError:
                 yield ()
                 continue
