@@ -1,7 +1,6 @@
 """Posting an event to a session, under the Lambda Web Adapter, so that the answer can stream."""
 
 import re
-import traceback
 from functools import cache
 
 import anyio.to_thread
@@ -15,7 +14,7 @@ from cueline import bootstrap
 from cueline.doors.agent_events.body import MAX_BODY
 from cueline.doors.agent_events.errors import error_answer
 from cueline.doors.agent_events.hosting import Hosting, Post
-from cueline.errors import CuelineError
+from cueline.errors import CuelineError, unexpected
 
 REQUEST_ID = re.compile(r'"requestId" ?: ?"([A-Za-z0-9_-]{1,64})"')
 EVENTS = "/v2/agents/{agent_key}/sessions/{session_key}/events"
@@ -77,9 +76,7 @@ async def _gone(request: Request) -> None:
 async def failed(request: Request, error: Exception) -> Response:
     answer = error_answer(error, _id(request))
     if not isinstance(error, CuelineError):
-        # Where, but not what: a message may carry what a user said, or a secret.
-        at = [f"{f.filename}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)]
-        logger.error("unexpected error", error=type(error).__name__, at=at)
+        logger.error("unexpected error", extra=unexpected(error))
     _log(request, answer.status)
     return JSONResponse(answer.body, answer.status, answer.headers)
 

@@ -1,7 +1,6 @@
 """Door 1, all that never streams: agents, sessions, and reading events."""
 
 import json
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ from cueline import bootstrap
 from cueline.doors.access import caller_of
 from cueline.doors.agent_events.errors import error_answer
 from cueline.doors.agent_events.routes import ROUTES, Call, Route, RouteNotFound
-from cueline.errors import CuelineError
+from cueline.errors import CuelineError, unexpected
 
 JSON = "application/json"
 
@@ -70,10 +69,7 @@ def healthz() -> Response[str]:
 def failed(error: Exception) -> Response[str]:
     answer = error_answer(error, request_id())
     if not isinstance(error, CuelineError):
-        # Where, but not what: a message may carry what a user said, or a secret.
-        frames = traceback.extract_tb(error.__traceback__)
-        at = [f"{frame.filename}:{frame.lineno}" for frame in frames]
-        logger.error("unexpected error", error=type(error).__name__, at=at)
+        logger.error("unexpected error", extra=unexpected(error))
     return answered(answer.status, answer.body, answer.headers)
 
 

@@ -22,6 +22,7 @@ CuelineError
   + ModelError                the model provider failed; its code says how
 """
 
+import traceback
 from typing import ClassVar
 
 
@@ -157,3 +158,9 @@ class ModelError(CuelineError):
     ) -> None:
         super().__init__(message)
         self.kind, self.retryable, self.retry_after = kind, retryable, retry_after
+
+
+def unexpected(error: BaseException) -> dict[str, str | list[str]]:
+    """A bug as log fields: what and where, but no message, which may carry what a user said."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return {"error": type(error).__name__, "at": [f"{f.filename}:{f.lineno}" for f in frames]}

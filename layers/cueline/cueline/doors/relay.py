@@ -1,6 +1,7 @@
 """From the thread in which a turn runs to the event loop that holds its caller's connection."""
 
 import asyncio
+import logging
 import math
 import threading
 from collections import deque
@@ -11,7 +12,10 @@ from dataclasses import dataclass, field
 from cueline.engine.inline import Waiting
 from cueline.engine.model import TextDelta, ThinkingDelta
 from cueline.engine.turn import Delta
+from cueline.errors import CuelineError, unexpected
 from cueline.log.events import Recorded
+
+logger = logging.getLogger(__name__)
 
 COALESCE = 0.05
 """Seconds between two frames of deltas; the first goes at once."""
@@ -46,6 +50,8 @@ class Relay:
             try:
                 result = self.waiting.run(self._emit if listen else lambda _: None)
             except Exception as error:
+                if not isinstance(error, CuelineError):
+                    logger.error("A turn failed inside Cueline", extra=unexpected(error))  # noqa: TRY400
                 self._call(self._end, error)
             else:
                 self._call(self._end, result)

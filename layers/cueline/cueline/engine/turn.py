@@ -18,7 +18,7 @@ from cueline.engine.model import (
 )
 from cueline.engine.ports import Agent, Ports, WakeUp
 from cueline.engine.steps import Done, next_step
-from cueline.errors import CuelineError, ModelError, TooLarge, Unavailable
+from cueline.errors import CuelineError, ModelError, TooLarge, Unavailable, unexpected
 from cueline.log.conversation import conversation
 from cueline.log.events import Answered, Event, Recorded, Thinking, TurnFailed
 from cueline.log.segment import Head, Segment
@@ -80,8 +80,8 @@ class Host:
                     self._call_model(agent, known, spoken)
                 except CuelineError as error:
                     failure = error
-                except Exception:
-                    logger.exception("A turn failed inside Cueline")
+                except Exception as error:
+                    logger.error("A turn failed inside Cueline", extra=unexpected(error))  # noqa: TRY400
                     failure = CuelineError("The turn failed inside Cueline.")
                 head, written = self._commit(head, spoken, failure)
                 if written:
