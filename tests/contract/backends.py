@@ -1,0 +1,191 @@
+"""The two backends that one suite runs on, and ways to lose their answers."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import boto3
+from botocore.awsrequest import AWSResponse, HeadersDict
+from botocore.exceptions import ConnectionClosedError
+from moto import mock_aws
+
+from cueline.adapters.aws import client_config
+from cueline.adapters.dynamodb import (
+    DynamoAgents,
+    DynamoBeats,
+    DynamoKeys,
+    DynamoLog,
+    DynamoSessions,
+    DynamoSweeper,
+)
+from cueline.adapters.memory import MemoryWakeUps, memory_ports
+from cueline.adapters.sqs import SqsWakeUps, wake_up_from_json
+from cueline.engine.ports import Agent, Ports, WakeUp
+from cueline.errors import Unavailable
+from cueline.log.segment import Session
+from tests.clock import FakeClock
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sqs import SQSClient
+
+Loss = Literal["none", "repeated", "cut"]
+"""What happens to the answer of a write that was done.
+
+none      it arrives
+repeated  it is lost; the client library tries again by itself
+cut       it is lost, and so is the connection: the caller gets Unavailable
+"""
+
+TABLE = "cueline"
+SESSION = "support.s1"
+
+
+@dataclass
+class Backend:
+    ports: Ports
+    clock: FakeClock
+    client: "DynamoDBClient | None"
+    received: Callable[[], list[WakeUp]]
+    """The wake-ups that a worker would get now."""
+    calls: list[str] = field(default_factory=list)
+    """Names of the DynamoDB calls so far, each attempt counted."""
+
+    def losing(self, loss: Loss, write: Callable[[], Any]) -> Any:
+        """Does the write and loses its answer."""
+        if loss == "none":
+            return write()
+        if self.client:
+            with _lost(self.client, loss):
+                return write()
+        answer = write()
+        if loss == "cut":
+            raise Unavailable("The answer is lost.")
+        return write() if loss == "repeated" else answer
+
+
+@contextmanager
+def memory() -> Iterator[Backend]:
+    clock = FakeClock()
+    ports = memory_ports(clock)
+    wake_ups = ports.wake_ups
+    assert isinstance(wake_ups, MemoryWakeUps)
+    yield Backend(ports, clock, None, wake_ups.drain)
+
+
+@contextmanager
+def dynamodb() -> Iterator[Backend]:
+    clock = FakeClock()
+    with mock_aws():
+        client, sqs = _clients()
+        create_table(client)
+        queue = sqs.create_queue(QueueName="wake-ups")["QueueUrl"]
+
+        def received() -> list[WakeUp]:
+            answer = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
+            return [wake_up_from_json(message["Body"]) for message in answer.get("Messages", [])]
+
+        ports = Ports(
+            log=DynamoLog(client, TABLE),
+            agents=DynamoAgents(client, TABLE, clock),
+            sessions=DynamoSessions(client, TABLE, clock),
+            beats=DynamoBeats(client, TABLE, clock),
+            sweeper=DynamoSweeper(client, TABLE, clock),
+            wake_ups=SqsWakeUps(sqs, queue),
+            keys=DynamoKeys(client, TABLE),
+            clock=clock,
+        )
+        backend = Backend(ports, clock, client, received)
+
+        def count(event_name: str, **_: object) -> None:
+            backend.calls.append(event_name.rpartition(".")[2])
+
+        with hooked(client, "before-send.dynamodb", count):
+            yield backend
+
+
+BACKENDS: dict[str, Callable[[], AbstractContextManager[Backend]]] = {
+    "memory": memory,
+    "dynamodb": dynamodb,
+}
+
+
+@cache
+def _clients() -> "tuple[DynamoDBClient, SQSClient]":
+    session = boto3.Session("testing", "testing", region_name="eu-central-1")
+    config = client_config()
+    return session.client("dynamodb", config=config), session.client("sqs", config=config)
+
+
+def create_table(client: "DynamoDBClient", name: str = TABLE) -> None:
+    """As the template does."""
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "list", "rank")
+        ],
+        KeySchema=[
+            {"AttributeName": "pk", "KeyType": "HASH"},
+            {"AttributeName": "sk", "KeyType": "RANGE"},
+        ],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "ListIndex",
+                "KeySchema": [
+                    {"AttributeName": "list", "KeyType": "HASH"},
+                    {"AttributeName": "rank", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+    )
+
+
+@contextmanager
+def hooked(client: "DynamoDBClient", event: str, handler: Callable[..., Any]) -> Iterator[None]:
+    """Calls the handler before all others, among them moto's, which would answer and end it."""
+    client.meta.events.register_first(event, handler)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister(event, handler)
+
+
+def answer(status: int, **body: Any) -> AWSResponse:
+    """What a handler of `before-send` gives instead of sending."""
+
+    class Raw:
+        def stream(self, *_: object, **__: object) -> list[bytes]:
+            return [json.dumps(body).encode()]
+
+    return AWSResponse("http://dynamodb", status, HeadersDict(), Raw())
+
+
+@contextmanager
+def _lost(client: "DynamoDBClient", loss: Loss) -> Iterator[None]:
+    """Loses the answer of the first call inside. `needs-retry` comes after the write was done."""
+    left = [loss]
+
+    def lose(event_name: str, **_: object) -> float | None:
+        if not left:
+            return None
+        if left.pop() == "cut":
+            raise ConnectionClosedError(endpoint_url="http://dynamodb")
+        return 0.0  # seconds until the client tries again
+
+    with hooked(client, "needs-retry.dynamodb", lose):
+        yield
+
+
+def agent(key: str = "support", **fields: Any) -> Agent:
+    given: dict[str, Any] = {"name": "Support", "model": "m", "created_at": 1, "updated_at": 1}
+    return Agent(key=key, **{**given, **fields})
+
+
+def session(key: str = "s1", incarnation: int = 5, **fields: Any) -> Session:
+    given: dict[str, Any] = {"name": "A talk", "created_at": 1_750_000_000_000}
+    return Session("support", key, incarnation, **{**given, **fields})

@@ -1,0 +1,102 @@
+"""Agents, and API keys."""
+
+import pytest
+
+from cueline.engine.ports import Instruction, Key, Ports
+from cueline.errors import AgentExists, AgentNotFound, TooLarge
+from cueline.log.segment import MAX_BYTES
+from tests.contract.backends import Backend, agent
+
+
+def test_everything_about_an_agent_comes_back(ports: Ports) -> None:
+    full = agent(
+        description="ü",
+        parameters={"temperature": 0.5, "x": [1, None]},
+        instructions=(Instruction(name="i", template="Be kind.", metadata={"a": 1}),),
+        metadata={"team": {"nested": True}},
+        enabled=False,
+    )
+    ports.agents.create(full)
+    assert ports.agents.get("support") == full
+
+
+def test_a_key_is_given_once(ports: Ports) -> None:
+    ports.agents.create(agent())
+    with pytest.raises(AgentExists):
+        ports.agents.create(agent(name="Other"))
+    assert ports.agents.get("support") == agent()
+
+
+def test_what_is_not_there_is_not_found(ports: Ports) -> None:
+    with pytest.raises(AgentNotFound):
+        ports.agents.get("support")
+    with pytest.raises(AgentNotFound):
+        ports.agents.delete("support")
+    assert not ports.agents.replace(agent(version=1))
+    with pytest.raises(AgentNotFound):
+        ports.agents.get("support")
+
+
+def test_a_change_names_the_version_that_it_read(ports: Ports) -> None:
+    ports.agents.create(agent())
+    changed = agent(name="New", version=1)
+    assert ports.agents.replace(changed)
+    assert not ports.agents.replace(agent(name="Stale", version=1))
+    assert not ports.agents.replace(agent(name="Early", version=3))
+    assert ports.agents.get("support") == changed
+
+
+def test_a_deleted_agent_is_gone_and_its_key_is_free(ports: Ports) -> None:
+    ports.agents.create(agent())
+    ports.agents.delete("support")
+    with pytest.raises(AgentNotFound):
+        ports.agents.get("support")
+    assert ports.agents.list(10, None).items == []
+    ports.agents.create(agent(name="Again"))
+    assert ports.agents.get("support").name == "Again"
+
+
+def test_a_repeated_write_is_the_writers_own(table: Backend) -> None:
+    agents = table.ports.agents
+    table.losing("repeated", lambda: agents.create(agent()))
+    assert table.losing("repeated", lambda: agents.replace(agent(name="New", version=1)))
+    assert agents.get("support").name == "New"
+    table.losing("repeated", lambda: agents.delete("support"))
+    with pytest.raises(AgentNotFound):
+        agents.get("support")
+
+
+def test_an_agent_too_large_is_refused_before_anything_is_written(ports: Ports) -> None:
+    pile = "\N{PILE OF POO}" * (MAX_BYTES // 4)
+    with pytest.raises(TooLarge):
+        ports.agents.create(agent(description=pile))
+    with pytest.raises(AgentNotFound):
+        ports.agents.get("support")
+
+
+def test_agents_are_listed_oldest_first(ports: Ports) -> None:
+    for n, key in enumerate("cab"):
+        ports.agents.create(agent(key, created_at=1000 + n))
+    ports.agents.replace(agent("c", created_at=1000, updated_at=5000, version=1))
+    first = ports.agents.list(2, None)
+    assert [a.key for a in first.items] == ["c", "a"]
+    second = ports.agents.list(2, first.next)
+    assert [a.key for a in second.items] == ["b"]
+    assert second.next is None
+
+
+def test_a_reader_cannot_change_what_is_stored(ports: Ports) -> None:
+    given = agent(metadata={"a": 1})
+    ports.agents.create(given)
+    given.metadata["a"] = 2
+    ports.agents.get("support").metadata["a"] = 3
+    assert ports.agents.get("support").metadata == {"a": 1}
+
+
+def test_api_keys_are_kept_by_their_id(ports: Ports) -> None:
+    ports.agents.create(agent("k1"))
+    assert ports.keys.get("k1") is None
+    ports.keys.put(Key("k1", "0" * 64, "Ops"))
+    ports.keys.put(Key("k1", "1" * 64))
+    assert ports.keys.get("k1") == Key("k1", "1" * 64)
+    assert ports.agents.get("k1") == agent("k1")

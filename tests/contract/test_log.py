@@ -1,0 +1,535 @@
+"""What a log does, whichever store it is in."""
+
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from cueline.engine.ports import Ports
+from cueline.errors import InvalidRequest, TooLarge, Unavailable
+from cueline.log.events import (
+    Event,
+    Input,
+    SessionDeleted,
+    TurnBegan,
+    event_id,
+    events_to_json,
+    offset_in,
+)
+from cueline.log.segment import MAX_BYTES, Head, Segment
+from cueline.log.state import State, reduce
+from tests.contract.backends import SESSION, Backend, Loss, agent, answer, hooked, session
+
+
+def segment(
+    head: Head, *events: Event, attempt: str = "a1", written_at: int = 1_750_000_000_000
+) -> Segment:
+    state = reduce(head.state, head.at, events)
+    return Segment(head.at, tuple(events), state, attempt, written_at, "trace")
+
+
+def say(text: str) -> Input:
+    return Input(texts=(text,))
+
+
+def write(ports: Ports, *events: Event, attempt: str = "a1") -> Segment:
+    """At the head, wherever that is."""
+    head = ports.log.tail(SESSION).head
+    new = segment(head, *events, attempt=attempt)
+    assert ports.log.append(SESSION, head.incarnation, new) is None
+    return new
+
+
+def make(ports: Ports, incarnation: int = 5, *, over: int = 0, tti_minutes: int = 0) -> None:
+    if not over:
+        ports.agents.create(agent())
+    assert ports.sessions.create(
+        session(incarnation=incarnation, tti_minutes=tti_minutes), over=over
+    )
+
+
+def texts(ports: Ports, after: int = -1, limit: int = 1000, incarnation: int = 5) -> list[str]:
+    events = ports.log.read(SESSION, incarnation, after, limit)
+    return [e.event.texts[0] for e in events if isinstance(e.event, Input)]
+
+
+# --- the tail ------------------------------------------------------------------------------------
+
+
+def test_a_session_that_nobody_made_has_an_empty_tail(ports: Ports) -> None:
+    tail = ports.log.tail(SESSION)
+    assert (tail.session, tail.head, tail.segments, tail.whole) == (
+        None,
+        Head(0, 0, State()),
+        (),
+        True,
+    )
+    assert tail.live(0) is None
+
+
+def test_a_new_session_has_its_meta_and_an_empty_head(ports: Ports) -> None:
+    make(ports)
+    tail = ports.log.tail(SESSION)
+    assert tail.session == session()
+    assert tail.head == Head(5, 0, State())
+    assert tail.live(10**13) == session()
+
+
+def test_the_tail_has_the_newest_segment_and_the_state_after_it(ports: Ports) -> None:
+    make(ports)
+    first = write(ports, say("one"), TurnBegan(turn="t", inputs=(0,)))
+    second = write(ports, say("two"))
+    tail = ports.log.tail(SESSION)
+    assert tail.segments == (second,)
+    assert not tail.whole
+    assert tail.head == Head(5, 3, reduce(State(), 0, first.events + second.events), 1750000000000)
+
+
+def test_a_window_brings_as_many_segments_as_fit_into_it(ports: Ports) -> None:
+    make(ports)
+    written = [write(ports, say(f"{n:03}" + "ü" * 100)) for n in range(120)]
+    one = len(events_to_json(written[0].events).encode())
+    for count in (1, 2, 49, 50, 51, 119):
+        for spare in (0, one - 1):
+            tail = ports.log.tail(SESSION, window=count * one + spare)
+            assert (len(tail.segments), tail.whole) == (count, False)
+            assert tail.segments == tuple(written[-count:])
+    for window in (120 * one, 10**9):
+        tail = ports.log.tail(SESSION, window)
+        assert tail.segments == tuple(written)
+        assert tail.whole
+
+
+def test_the_newest_segment_comes_even_where_it_does_not_fit_into_the_window(
+    ports: Ports,
+) -> None:
+    make(ports)
+    written = write(ports, say("x" * 1000))
+    tail = ports.log.tail(SESSION, window=1)
+    assert tail.segments == (written,)
+    assert tail.whole
+
+
+def test_heartbeats_are_not_in_the_tail(ports: Ports) -> None:
+    make(ports)
+    for n in range(5):
+        ports.beats.beat(SESSION, 5, f"t{n}")
+    assert ports.log.tail(SESSION, window=1000).head == Head(5, 0, State())
+    written = write(ports, say("one"))
+    assert ports.log.tail(SESSION, window=1000).segments == (written,)
+
+
+def test_without_meta_the_tail_still_tells_the_head(ports: Ports) -> None:
+    make(ports)
+    write(ports, say("one"))
+    ports.sessions.remove(SESSION, 5)
+    tail = ports.log.tail(SESSION)
+    assert tail.session is None
+    assert (tail.head.incarnation, tail.head.at) == (5, 1)
+    assert tail.live(0) is None
+
+
+def test_sessions_of_similar_names_do_not_see_each_other(ports: Ports) -> None:
+    make(ports)
+    ports.sessions.create(session("s10"), over=0)
+    write(ports, say("one"))
+    assert ports.log.tail("support.s10").head.at == 0
+    assert ports.log.tail("support.s").head.incarnation == 0
+
+
+# --- append --------------------------------------------------------------------------------------
+
+
+def test_a_stale_writer_gets_the_segment_in_its_way(ports: Ports) -> None:
+    make(ports)
+    stale = ports.log.tail(SESSION).head
+    first = write(ports, say("one"))
+    refused = segment(stale, say("late"), attempt="other")
+    assert ports.log.append(SESSION, 5, refused) == first
+    assert texts(ports) == ["one"]
+
+
+@pytest.mark.parametrize("loss", ["repeated", "cut"])
+def test_a_lost_answer_is_success_when_asked_again(backend: Backend, loss: Loss) -> None:
+    ports = backend.ports
+    make(ports)
+    new = segment(ports.log.tail(SESSION).head, say("one"))
+    if loss == "cut":
+        with pytest.raises(Unavailable):
+            backend.losing(loss, lambda: ports.log.append(SESSION, 5, new))
+        assert ports.log.append(SESSION, 5, new) is None
+    else:
+        assert backend.losing(loss, lambda: ports.log.append(SESSION, 5, new)) is None
+    assert texts(ports) == ["one"]
+
+
+def test_everything_in_a_segment_comes_back(ports: Ports) -> None:
+    make(ports)
+    head = ports.log.tail(SESSION).head
+    written = segment(head, say("one \N{SNOWMAN}"), TurnBegan(turn="t", inputs=(0,)))
+    ports.log.append(SESSION, 5, written)
+    assert ports.log.tail(SESSION).segments == (written,)
+    first, second = ports.log.read(SESSION, 5, -1, 10)
+    assert (first.offset, first.created_at, first.trace_id) == (0, 1_750_000_000_000, "trace")
+    assert (first.event, second.event) == written.events
+    assert offset_in(event_id(SESSION, 5, second.offset), SESSION, 5) == 1
+
+
+@pytest.mark.parametrize("events", [0, 17])
+def test_a_segment_has_one_to_sixteen_events(ports: Ports, events: int) -> None:
+    make(ports)
+    wrong = segment(ports.log.tail(SESSION).head, *[say("x")] * events)
+    with pytest.raises(ValueError, match="1 to 16"):
+        ports.log.append(SESSION, 5, wrong)
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\N{SNOWMAN}", "\N{PILE OF POO}"])
+def test_sizes_count_bytes_and_are_refused_before_anything_is_written(
+    backend: Backend, letter: str
+) -> None:
+    ports = backend.ports
+    make(ports)
+    head = ports.log.tail(SESSION).head
+    frame = len('[{"type":"input","texts":[""]}]{"pending":[{"offset":0,"policy":"enqueue"}]}')
+    fits, padding = divmod(MAX_BYTES - frame, len(letter.encode()))
+    calls = len(backend.calls)
+    with pytest.raises(TooLarge):
+        ports.log.append(SESSION, 5, segment(head, say(letter * (fits + 1))))
+    assert len(backend.calls) == calls
+    assert ports.log.tail(SESSION).head.at == 0
+    largest = segment(head, say(letter * fits + "x" * padding))
+    assert ports.log.append(SESSION, 5, largest) is None
+    assert ports.log.tail(SESSION).segments == (largest,)
+
+
+def test_text_that_no_encoding_has_is_refused(ports: Ports) -> None:
+    make(ports)
+    with pytest.raises(InvalidRequest):
+        write(ports, say("\ud83d"))
+    with pytest.raises(InvalidRequest):
+        ports.sessions.create(session("s2", name="\ud83d"), over=0)
+    with pytest.raises(InvalidRequest):
+        ports.agents.create(agent("a2", name="\ud83d"))
+
+
+def test_twenty_writers_on_one_session_stay_dense(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if backend.client:
+        _make_calls_atomic(monkeypatch)
+    ports = backend.ports
+    make(ports)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    failures: list[Exception] = []
+
+    def writer(name: int) -> None:
+        try:
+            for n in range(3):
+                while True:
+                    head = ports.log.tail(SESSION).head
+                    new = segment(head, say(f"{name}.{n}"), attempt=f"{name}.{n}.{head.at}")
+                    if ports.log.append(SESSION, 5, new) is None:
+                        break
+                    time.sleep(random.random() * 0.02)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=writer, args=(name,)) for name in range(20)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert not failures
+    events = ports.log.read(SESSION, 5, -1, 1000)
+    assert [e.offset for e in events] == list(range(60))
+    assert sorted(texts(ports)) == sorted(f"{name}.{n}" for name in range(20) for n in range(3))
+    carried = ports.log.tail(SESSION).head.state
+    assert carried == reduce(State(), 0, [e.event for e in events])
+
+
+def _make_calls_atomic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are in DynamoDB: moto checks a condition and writes in two steps."""
+    from moto.dynamodb.models import DynamoDBBackend
+
+    lock = threading.Lock()
+    for name in ("put_item", "query"):
+        call = getattr(DynamoDBBackend, name)
+
+        def atomic(*args: Any, call: Callable[..., Any] = call, **more: Any) -> Any:
+            with lock:
+                return call(*args, **more)
+
+        monkeypatch.setattr(DynamoDBBackend, name, atomic)
+
+
+# --- read ----------------------------------------------------------------------------------------
+
+
+def packed(ports: Ports, sizes: Sequence[int]) -> list[str]:
+    """Segments of these sizes; returns the text of every event."""
+    n = 0
+    for events in sizes:
+        write(ports, *[say(str(n + i)) for i in range(events)], attempt=str(n))
+        n += events
+    return [str(i) for i in range(n)]
+
+
+@pytest.mark.parametrize("sizes", [[16, 16, 16], [1] * 40, [3, 16, 1, 1, 2, 16]])
+def test_a_reader_after_any_offset_misses_nothing(ports: Ports, sizes: list[int]) -> None:
+    make(ports)
+    all_texts = packed(ports, sizes)
+    for after in range(-1, len(all_texts) + 1):
+        assert texts(ports, after) == all_texts[after + 1 :]
+    for limit in (1, 7):
+        read: list[str] = []
+        while part := texts(ports, len(read) - 1, limit):
+            assert len(part) == limit or len(read) + len(part) == len(all_texts)
+            read += part
+        assert read == all_texts
+
+
+def test_reading_nothing_is_nothing(ports: Ports) -> None:
+    make(ports)
+    assert ports.log.read(SESSION, 5, -1, 10) == ()
+    write(ports, say("one"))
+    assert ports.log.read(SESSION, 5, -1, 0) == ()
+    assert ports.log.read(SESSION, 5, 0, 10) == ()
+    assert ports.log.read(SESSION, 4, -1, 10) == ()
+    assert ports.log.read(SESSION, 6, -1, 10) == ()
+
+
+# --- expiry, deletion, re-creation ---------------------------------------------------------------
+
+
+def test_a_session_expires_its_tti_after_its_newest_segment(ports: Ports) -> None:
+    make(ports, tti_minutes=10)
+    made = ports.clock.now()
+    assert ports.log.tail(SESSION).live(made + 599_999)
+    assert not ports.log.tail(SESSION).live(made + 600_000)
+    head = ports.log.tail(SESSION).head
+    quiet = Input(policy="silent", texts=("one",))
+    ports.log.append(SESSION, 5, segment(head, quiet, written_at=made + 300_000))
+    assert ports.log.tail(SESSION).live(made + 899_999)
+    assert not ports.log.tail(SESSION).live(made + 900_000)
+
+
+def test_a_session_without_tti_never_expires(ports: Ports) -> None:
+    make(ports)
+    assert ports.log.tail(SESSION).live(10**14)
+
+
+def test_a_deleted_session_is_gone_at_once(ports: Ports) -> None:
+    make(ports)
+    packed(ports, [2] * 30)
+    write(ports, SessionDeleted())
+    tail = ports.log.tail(SESSION, window=10**6)
+    assert tail.live(0) is None
+    assert tail.head.state.deleted
+    assert tail.segments == ()
+    for after, limit in ((-1, 1), (-1, 10), (-1, 1000), (30, 5), (59, 1), (60, 1)):
+        assert ports.log.read(SESSION, 5, after, limit) == ()
+
+
+def test_a_stale_writer_conflicts_everywhere_in_a_deleted_incarnation(ports: Ports) -> None:
+    make(ports)
+    heads = [ports.log.tail(SESSION).head]
+    for n in range(5):
+        write(ports, say(str(n)))
+        heads.append(ports.log.tail(SESSION).head)
+    write(ports, SessionDeleted())
+    ports.sweeper.blank(SESSION, 5)
+    for head in heads:
+        found = ports.log.append(SESSION, 5, segment(head, say("late"), attempt="late"))
+        assert found is not None
+        assert found.state.deleted
+    assert ports.log.read(SESSION, 5, -1, 100) == ()
+
+
+def test_a_writer_whose_segment_was_blanked_still_knows_that_it_wrote_it(ports: Ports) -> None:
+    make(ports)
+    mine = write(ports, say("one"), attempt="mine")
+    write(ports, SessionDeleted())
+    ports.sweeper.blank(SESSION, 5)
+    assert ports.log.append(SESSION, 5, mine) is None
+    assert ports.log.read(SESSION, 5, -1, 100) == ()
+
+
+def test_a_key_can_be_used_again_after_deletion(ports: Ports) -> None:
+    make(ports)
+    packed(ports, [1] * 3)
+    write(ports, SessionDeleted())
+    ports.sessions.remove(SESSION, 5)
+    assert ports.log.tail(SESSION).head.incarnation == 5
+    make(ports, 9, over=5)
+    assert ports.log.tail(SESSION, window=1000).head == Head(9, 0, State())
+    assert ports.log.tail(SESSION, window=1000).whole
+    new = write(ports, say("new"))
+    tail = ports.log.tail(SESSION, window=1000)
+    assert tail.segments == (new,)
+    assert tail.whole
+    assert texts(ports, incarnation=9) == ["new"]
+    assert texts(ports, incarnation=5) == []
+
+
+# --- the sweeper ---------------------------------------------------------------------------------
+
+
+def test_the_two_rounds_leave_a_bare_tombstone(backend: Backend) -> None:
+    ports = backend.ports
+    make(ports)
+    packed(ports, [2] * 30)
+    for turn in range(30):
+        ports.beats.beat(SESSION, 5, f"t{turn}")
+    tombstone = write(ports, SessionDeleted())
+    for _ in range(2):  # each round may be done again
+        ports.sweeper.blank(SESSION, 5)
+    assert ports.beats.look(SESSION, 5, ["t0"]) == {"t0": 1}
+    for _ in range(2):
+        ports.sweeper.clear(SESSION, 5)
+    assert ports.beats.look(SESSION, 5, ["t0"]) == {"t0": 0}
+    tail = ports.log.tail(SESSION)
+    assert (tail.head.incarnation, tail.head.at) == (5, 61)
+    # What is left is what the tombstone says; the places before it are free.
+    for at in (60, 0, 58):
+        found = ports.log.append(SESSION, 5, segment(Head(5, at, State()), say("x"), attempt="x"))
+        assert found == (tombstone if at == 60 else None)
+
+
+def test_blanks_have_no_content_but_keep_their_places(table: Backend) -> None:
+    make(table.ports)
+    packed(table.ports, [2] * 3)
+    write(table.ports, SessionDeleted())
+    table.ports.sweeper.blank(SESSION, 5)
+    assert table.client
+    items = table.client.scan(TableName="cueline")["Items"]
+    segments = [item for item in items if item["sk"]["S"].startswith("E#")]
+    assert [item["sk"]["S"] for item in segments] == [
+        f"E#000000000000005#{at:010}" for at in (0, 2, 4, 6)
+    ]
+    assert [item["events"]["S"] for item in segments] == ["[]"] * 3 + [
+        '[{"type":"session_deleted"}]'
+    ]
+
+
+def test_sweeping_leaves_the_next_incarnation_alone(ports: Ports) -> None:
+    make(ports)
+    packed(ports, [1] * 3)
+    write(ports, SessionDeleted())
+    make(ports, 9, over=5)
+    ports.beats.beat(SESSION, 9, "t")
+    for sweep in (ports.sweeper.blank, ports.sweeper.clear):
+        sweep(SESSION, 5)
+        assert ports.log.tail(SESSION).head == Head(9, 0, State())
+    write(ports, say("new"))
+    write(ports, say("newer"))
+    for sweep in (ports.sweeper.blank, ports.sweeper.clear):
+        sweep(SESSION, 5)
+        assert texts(ports, incarnation=9) == ["new", "newer"]
+    # The tombstone is not the newest any more, and goes.
+    assert ports.log.append(SESSION, 5, segment(Head(5, 3, State()), say("x"))) is None
+    assert ports.beats.look(SESSION, 9, ["t"]) == {"t": 1}
+
+
+def test_sweeping_what_was_never_there_does_nothing(ports: Ports) -> None:
+    for sweep in (ports.sweeper.blank, ports.sweeper.clear):
+        sweep(SESSION, 5)
+    assert ports.log.tail(SESSION).head == Head(0, 0, State())
+
+
+def test_a_segment_removed_in_the_meantime_is_not_brought_back_as_a_blank(
+    table: Backend,
+) -> None:
+    make(table.ports)
+    packed(table.ports, [1] * 3)
+    write(table.ports, SessionDeleted())
+    client = table.client
+    assert client
+    cleared: list[bool] = []
+
+    def clear_first(**_: object) -> None:
+        if not cleared:
+            cleared.append(True)
+            table.ports.sweeper.clear(SESSION, 5)
+
+    with hooked(client, "before-send.dynamodb.UpdateItem", clear_first):
+        table.ports.sweeper.blank(SESSION, 5)
+    items = client.scan(TableName="cueline")["Items"]
+    assert [i["sk"]["S"] for i in items if i["sk"]["S"][0] == "E"] == [
+        "E#000000000000005#0000000003"
+    ]
+
+
+# --- what it costs, and what happens when the store is away --------------------------------------
+
+
+def test_a_tail_is_one_call_and_an_append_is_one(table: Backend) -> None:
+    ports = table.ports
+    make(ports)
+    packed(ports, [1] * 60)
+    head = ports.log.tail(SESSION).head
+    table.calls.clear()
+    ports.log.tail(SESSION)
+    assert table.calls == ["Query"]
+    ports.log.tail(SESSION, window=1000)
+    assert table.calls == ["Query"] * 2
+    ports.log.append(SESSION, 5, segment(head, say("x")))
+    assert table.calls == ["Query", "Query", "PutItem"]
+    ports.log.append(SESSION, 5, segment(head, say("y"), attempt="b"))
+    assert table.calls == ["Query", "Query", "PutItem", "PutItem"]
+    table.calls.clear()
+    ports.log.read(SESSION, 5, 50, 100)
+    assert table.calls == ["Query"]
+    table.calls.clear()
+    ports.log.read(SESSION, 5, -1, 10)
+    assert table.calls == ["Query"] * 2  # the second looks whether it has been deleted
+    table.calls.clear()
+    ports.beats.beat(SESSION, 5, "t")
+    ports.beats.look(SESSION, 5, ["t"])
+    assert table.calls == ["UpdateItem", "GetItem"]
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("ProvisionedThroughputExceededException", 400), ("Oops", 503)]
+)
+def test_a_busy_store_is_tried_three_times_then_unavailable(
+    table: Backend, code: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(table.ports)
+    client = table.client
+    assert client
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+
+    def refuse(**_: object) -> object:
+        table.calls.append("refused")
+        return answer(status, __type=code, message="no")
+
+    with hooked(client, "before-send.dynamodb", refuse):
+        for call in (
+            lambda: table.ports.log.tail(SESSION),
+            lambda: table.ports.log.append(SESSION, 5, segment(Head(5, 0, State()), say("x"))),
+            lambda: table.ports.agents.get("support"),
+            lambda: table.ports.sessions.remove(SESSION, 5),
+            lambda: table.ports.sessions.list("support", 10, None),
+        ):
+            table.calls.clear()
+            with pytest.raises(Unavailable) as raised:
+                call()
+            assert raised.value.retryable
+            assert table.calls.count("refused") == 3
+
+
+def test_an_answer_that_means_a_bug_is_not_called_unavailable(table: Backend) -> None:
+    from botocore.exceptions import ClientError
+
+    assert table.client
+    table.client.delete_table(TableName="cueline")
+    with pytest.raises(ClientError):
+        table.ports.log.tail(SESSION)
