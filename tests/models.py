@@ -15,7 +15,7 @@ class ScriptedModel:
 
     scripts: list[Script] = field(default_factory=list)
     asked: list[ModelRequest] = field(default_factory=list)
-    before: Callable[[], None] = lambda: None
+    before: Callable[[], object] = lambda: None
     """Called before each chunk."""
 
     def stream(self, request: ModelRequest, deadline: float) -> Iterator[Chunk]:

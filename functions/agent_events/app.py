@@ -6,6 +6,7 @@ from functools import cache
 import anyio.to_thread
 from aws_lambda_powertools import Logger
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -14,6 +15,7 @@ from cueline import bootstrap
 from cueline.doors.agent_events.body import MAX_BODY
 from cueline.doors.agent_events.errors import error_answer
 from cueline.doors.agent_events.hosting import Hosting, Post
+from cueline.doors.agent_events.routes import RouteNotFound
 from cueline.errors import CuelineError, unexpected
 
 REQUEST_ID = re.compile(r'"requestId" ?: ?"([A-Za-z0-9_-]{1,64})"')
@@ -44,7 +46,7 @@ async def post_event(request: Request) -> Response:
 
 
 def _keys(request: Request) -> tuple[str, str]:
-    """As they stand in the path: what is encoded is decoded once, by the door."""
+    """As they stand in the path: the door decodes them."""
     parts = request.scope["raw_path"].decode("ascii", "replace").split("/")
     return parts[3], parts[5]
 
@@ -70,7 +72,7 @@ async def _body(request: Request) -> bytes:
 
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
-        pass
+        ...
 
 
 async def failed(request: Request, error: Exception) -> Response:
@@ -85,11 +87,15 @@ def _log(request: Request, status: int) -> None:
     logger.info("answered", route=f"POST {EVENTS}", status=status, request_id=_id(request))
 
 
+async def nowhere(request: Request, _: Exception) -> Response:
+    return await failed(request, RouteNotFound(f"{request.method} {request.url.path}"[:100]))
+
+
 async def healthz(_: Request) -> Response:
     return PlainTextResponse("ok")
 
 
 app = Starlette(
     routes=[Route("/healthz", healthz), Route(EVENTS, post_event, methods=["POST"])],
-    exception_handlers={CuelineError: failed, Exception: failed},
+    exception_handlers={CuelineError: failed, HTTPException: nowhere, Exception: failed},
 )

@@ -1,0 +1,341 @@
+"""Posting events: the real ASGI app on a real port, on memory adapters and a scripted model."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+import pytest
+
+from cueline import bootstrap
+from cueline.adapters.clock import SystemClock
+from cueline.adapters.memory import memory_ports
+from cueline.doors import access, relay
+from cueline.engine import sessions
+from cueline.engine.inline import Inline
+from cueline.engine.model import End, TextDelta, ThinkingDelta
+from cueline.engine.ports import Agent, Key, Ports
+from cueline.engine.turn import Limits
+from cueline.engine.window import read_from
+from cueline.errors import Unavailable
+from cueline.log.events import Answered, Event, Input, TurnFailed
+from cueline.log.segment import Session
+from functions.agent_events import app as function
+from tests.models import ScriptedModel, overloaded, refused
+from tests.serving import serving
+
+PATH = "/v2/agents/a/sessions/s/events"
+
+
+@dataclass
+class Door:
+    client: httpx.Client
+    ports: Ports
+    model: ScriptedModel
+    hold: threading.Event = field(default_factory=threading.Event)
+    """Set: the model may go on."""
+
+    def post(self, text: str = "hello", **more: Any) -> httpx.Response:
+        return self.client.post(PATH, json=said(text), **more)
+
+    def stream(self, text: str = "hello", **more: Any) -> list[dict[str, Any]]:
+        body = {**said(text), "stream_response": True}
+        with self.client.stream("POST", PATH, json=body, **more) as response:
+            assert response.status_code == 201, response.read()
+            assert response.headers["content-type"].startswith("text/event-stream")
+            raw = b"".join(response.iter_raw())
+        assert raw.isascii()
+        return [
+            json.loads(block.partition("\ndata:")[2])
+            for block in raw.decode().removesuffix("\n\n").split("\n\n")
+            if not block.startswith(":")
+        ]
+
+    def log(self) -> list[Event]:
+        head = self.ports.log.tail("a.s").head
+        return [r.event for r in read_from(self.ports.log, "a.s", head.incarnation, 0)]
+
+    def until(self, holds: Callable[[], object]) -> None:
+        for _ in range(1000):
+            if holds():
+                return
+            time.sleep(0.01)
+        pytest.fail(f"it never came to hold; the log is {self.log()}")
+
+
+def said(text: str) -> dict[str, Any]:
+    return {"messages": [{"type": "text", "content": text}]}
+
+
+@pytest.fixture
+def hosting(monkeypatch: pytest.MonkeyPatch) -> bootstrap.HostingDoor:
+    ports = memory_ports(SystemClock())
+    agent = Agent(key="a", name="A", model="m", created_at=0, updated_at=0)
+    ports.agents.create(agent)
+    sessions.create(ports, Session("a", "s", 0, "S", 0), "trace")
+    model = ScriptedModel()
+    inline = Inline(ports, lambda: model, Limits())
+    made = bootstrap.HostingDoor(ports, None, inline, wait_seconds=20)
+    monkeypatch.setattr(bootstrap, "hosting", lambda: made)
+    monkeypatch.setattr(bootstrap, "ports", lambda: ports)
+    function.hosting.cache_clear()
+    return made
+
+
+@pytest.fixture
+def door(hosting: bootstrap.HostingDoor) -> Iterator[Door]:
+    model = hosting.inline.model()
+    assert isinstance(model, ScriptedModel)
+    with serving(function.app) as url, httpx.Client(base_url=url, timeout=20) as client:
+        made = Door(client, hosting.ports, model)
+        yield made
+        made.hold.set()
+    function.hosting.cache_clear()
+
+
+def changed(hosting: bootstrap.HostingDoor, monkeypatch: pytest.MonkeyPatch, **how: Any) -> None:
+    made = replace(hosting, **how)
+    monkeypatch.setattr(bootstrap, "hosting", lambda: made)
+    function.hosting.cache_clear()
+
+
+def test_json_has_the_turn_from_the_echoed_input_to_the_answer(door: Door) -> None:
+    door.model.scripts = [[ThinkingDelta("hm"), TextDelta("hé"), TextDelta("llo"), End("stop")]]
+    response = door.post("hi")
+    assert response.status_code == 201, response.text
+    assert response.headers["x-request-id"]
+    body = response.json()
+    assert body["session_key"] == "s"
+    assert [e["type"] for e in body["events"]] == ["input_message", "thinking", "agent_output"]
+    assert body["events"][0]["messages"] == [{"type": "text", "content": "hi"}]
+    assert body["events"][2]["content"] == "héllo"
+
+
+def test_a_stream_tells_thinking_and_text_apart_and_ends(door: Door) -> None:
+    door.model.scripts = [
+        [ThinkingDelta("h"), ThinkingDelta("m"), TextDelta("hé\u2028"), TextDelta("y"), End("stop")]
+    ]
+    events = door.stream("hi")
+    kinds = [e["type"] for e in events]
+    assert kinds[0] == "input_message"
+    assert kinds[-2:] == ["streaming_agent_output_end", "end"]
+    assert kinds.index("streaming_thinking_end") < kinds.index("streaming_agent_output")
+    thought = [e["content"] for e in events if e["type"] == "streaming_thinking"]
+    text = [e["content"] for e in events if e["type"] == "streaming_agent_output"]
+    assert "".join(thought) == "hm"
+    assert "".join(text) == "hé\u2028y"
+    assert all("created_at" in e for e in events[:-1])
+    stored = next(e for e in events if e["type"] == "streaming_agent_output_end")["event_id"]
+    assert stored.startswith("aev_")
+    assert isinstance(door.log()[-1], Answered)
+
+
+def test_the_first_words_come_before_the_last_are_there(door: Door) -> None:
+    door.model.scripts = [[TextDelta("first"), TextDelta(" last"), End("stop")]]
+    chunks = iter([None, door.hold])
+    door.model.before = lambda: (held := next(chunks, None)) and held.wait(10)
+    body = {**said("hi"), "stream_response": True}
+    seen = b""
+    with door.client.stream("POST", PATH, json=body) as response:
+        for chunk in response.iter_raw():
+            seen += chunk
+            if b"first" in seen and not door.hold.is_set():
+                assert b" last" not in seen
+                door.hold.set()
+    assert b" last" in seen
+
+
+def test_many_small_deltas_become_few_frames(door: Door) -> None:
+    door.model.scripts = [[*(TextDelta("x") for _ in range(2000)), End("stop")]]
+    text = [e["content"] for e in door.stream() if e["type"] == "streaming_agent_output"]
+    assert "".join(text) == "x" * 2000
+    assert len(text) < 50
+
+
+def test_silence_is_broken_by_heartbeats(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "HEARTBEAT", 0.02)
+    door.model.before = lambda: door.hold.wait(0.2)
+    body = {**said("hi"), "stream_response": True}
+    with door.client.stream("POST", PATH, json=body) as response:
+        raw = b"".join(response.iter_raw())
+    assert raw.count(b": keep-alive\n\n") >= 3
+    assert raw.endswith(b'event:end\ndata:{"type": "end"}\n\n')
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_failed_model_is_an_error_with_a_code(door: Door, streamed: bool) -> None:
+    door.model.scripts = [[refused()]]
+    if streamed:
+        error, end = door.stream()[-2:]
+        assert (error["type"], end["type"]) == ("error", "end")
+    else:
+        response = door.post()
+        assert response.status_code == 500
+        error = response.json()
+    assert error["code"] == "agent_processing_failed"
+    assert error["cause"] == "model_unauthorized"
+    assert error["retryable"] is False
+    assert error["messages"]
+    assert error["request_id"]
+    assert isinstance(door.log()[-1], TurnFailed)
+
+
+def test_a_stream_that_is_cut_ends_its_text_then_says_error_then_end(door: Door) -> None:
+    door.model.scripts = [[TextDelta("so far"), overloaded()]]
+    assert [e["type"] for e in door.stream()] == [
+        "input_message",
+        "streaming_agent_output",
+        "streaming_agent_output_end",
+        "error",
+        "end",
+    ]
+
+
+def test_a_caller_who_goes_away_does_not_stop_the_turn(door: Door) -> None:
+    door.model.scripts = [[TextDelta("first"), TextDelta(" last"), End("stop")]]
+    chunks = iter([None, door.hold])
+    door.model.before = lambda: (held := next(chunks, None)) and held.wait(10)
+    body = {**said("hi"), "stream_response": True}
+    with door.client.stream("POST", PATH, json=body) as response:
+        next(response.iter_raw())
+    door.hold.set()
+    door.until(lambda: isinstance(door.log()[-1], Answered))
+    assert door.post("and now?").status_code == 201
+
+
+def test_a_busy_session_refuses_another_input_and_names_its_turn(door: Door) -> None:
+    door.model.before = lambda: door.hold.wait(10)
+    first = threading.Thread(target=door.post, args=("one",))
+    first.start()
+    door.until(door.log)
+    response = door.post("two")
+    door.hold.set()
+    first.join(10)
+    assert response.status_code == 409
+    assert response.json()["code"] == "turn_running"
+    assert response.json()["running_turn_id"]
+    assert int(response.headers["retry-after"]) >= 1
+    assert [e.texts for e in door.log() if isinstance(e, Input)] == [("one",)]
+
+
+def test_an_overrun_is_409_and_the_repeat_gets_the_answer(
+    door: Door, hosting: bootstrap.HostingDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(hosting, monkeypatch, wait_seconds=0.2)
+    door.model.before = lambda: door.hold.wait(10)
+    late = door.post("one")
+    assert late.status_code == 409
+    assert late.json()["code"] == "turn_running"
+    assert late.headers["retry-after"] == "1"
+    door.hold.set()
+    door.until(lambda: isinstance(door.log()[-1], Answered))
+    again = door.post("one")
+    assert again.status_code == 201
+    assert again.json()["events"][-1]["content"] == "ok"
+    assert [e.texts for e in door.log() if isinstance(e, Input)] == [("one",)]
+
+
+@pytest.mark.parametrize("headers", [{"Request-Timeout-Millis": "150"}, {"Request-Timeout": "1"}])
+@pytest.mark.parametrize("streamed", [True, False])
+def test_the_caller_may_say_how_long_it_waits(
+    door: Door, headers: dict[str, str], streamed: bool
+) -> None:
+    door.model.before = lambda: door.hold.wait(10)
+    if streamed:
+        error, end = door.stream(headers=headers)[-2:]
+        assert end["type"] == "end"
+    else:
+        response = door.post(headers=headers)
+        assert response.status_code == 409
+        error = response.json()
+    assert error["code"] == "turn_running"
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "soon", "", "1" * 40])
+def test_a_timeout_that_is_none_is_refused(door: Door, value: str) -> None:
+    response = door.post(headers={"Request-Timeout": value})
+    assert response.status_code == 400
+    assert response.json()["field_errors"]["request-timeout"] is not None
+    assert door.log() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "invalid_request"),
+        (b"{", 400, "invalid_request"),
+        (b"[]", 400, "invalid_request"),
+        (b'{"messages": []}', 400, "invalid_request"),
+        (b'{"messages": [{"type": "text", "content": " "}]}', 400, "invalid_message_content"),
+        (b'{"type": "interrupt"}', 501, "not_implemented"),
+        (b'{"type": "compact"}', 501, "not_implemented"),
+        (b'{"type": "dance"}', 400, "invalid_request"),
+        (json.dumps({**said("x"), "since": "start"}).encode(), 501, "not_implemented"),
+        (b'{"messages": "' + b"x" * 600_000, 400, "invalid_request"),
+        (json.dumps(said("x" * 100_001)).encode(), 400, "invalid_message_content"),
+        (b"[" * 100_000, 400, "invalid_request"),
+    ],
+)
+def test_what_is_refused_leaves_no_trace(door: Door, body: bytes, status: int, code: str) -> None:
+    response = door.client.post(PATH, content=body, headers={"content-type": "application/json"})
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert response.json()["request_id"] == response.headers["x-request-id"]
+    assert door.log() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/v2/agents/nobody/sessions/s/events", "agent_not_found"),
+        ("/v2/agents/a/sessions/nobody/events", "session_not_found"),
+        ("/v2/agents/a/sessions/a%2Fb/events", "not_found"),
+        ("/v2/agents/a/sessions/%2573/events", "session_not_found"),
+    ],
+)
+def test_what_is_not_there_is_404(door: Door, path: str, code: str) -> None:
+    response = door.client.post(path, json=said("x"))
+    assert (response.status_code, response.json()["code"]) == (404, code)
+
+
+def test_a_disabled_session_or_agent_takes_no_messages(door: Door) -> None:
+    sessions.update(door.ports, "a", "s", lambda session: replace(session, enabled=False))
+    assert door.post().status_code == 403
+    assert door.log() == []
+
+
+def test_a_key_is_wanted_where_access_is_checked(
+    door: Door, hosting: bootstrap.HostingDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(hosting, monkeypatch, keys=door.ports.keys)
+    key, given = access.new_key("k1", "test", "secret")
+    assert isinstance(key, Key)
+    door.ports.keys.put(key)
+    assert door.post().status_code == 401
+    assert door.post(headers={"x-api-key": "k1.wrong"}).status_code == 401
+    assert door.post(headers={"x-api-key": "nobody.secret"}).json()["code"] == "unauthorized"
+    assert door.post(headers={"x-api-key": given}).status_code == 201
+    assert door.post("more", headers={"authorization": f"Bearer {given}"}).status_code == 201
+
+
+def test_a_store_that_does_not_answer_is_503_before_and_an_error_event_after(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: object) -> None:
+        raise Unavailable("The store does not answer.")
+
+    monkeypatch.setattr(type(door.ports.log), "append", down)
+    assert door.post().status_code == 503
+
+
+def test_a_bug_is_a_500_that_tells_nothing(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a secret detail")
+
+    monkeypatch.setattr(type(door.ports.log), "tail", broken)
+    response = door.post()
+    assert response.status_code == 500
+    assert "secret" not in response.text
+    assert response.json()["code"] == "internal_error"
