@@ -1,0 +1,232 @@
+"""What the template promises, checked on the template itself and on its expansion."""
+
+import ast
+import importlib
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import template
+from local.template import ROOT
+
+SOURCE = template.load()
+FUNCTIONS = template.functions(SOURCE)
+SAM = ROOT / ".envs/sam/bin"
+HANDLERS = sorted((ROOT / "functions").rglob("*.py"))
+
+
+def of_type(resources: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    found = {name: one for name, one in resources["Resources"].items() if one["Type"] == kind}
+    assert found, f"no {kind} in the template"
+    return found
+
+
+def statements(expanded: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of every role's own policies; a conditional policy counts as there."""
+    found: list[dict[str, Any]] = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, dict):
+            if "Effect" in node and "Resource" in node:
+                found.append(node)
+            for value in node.values():
+                visit(value)
+        elif isinstance(node, list):
+            for value in node:
+                visit(value)
+
+    visit(of_type(expanded, "AWS::IAM::Role"))
+    return found
+
+
+# --- functions -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_handler_is_where_the_build_puts_it(name: str) -> None:
+    function = FUNCTIONS[name]
+    properties, building = function["Properties"], function["Metadata"]["BuildProperties"]
+    folder = properties["CodeUri"]
+    assert (ROOT / folder).is_dir()
+    assert folder.startswith("functions/")
+    if "/" in properties["Handler"]:
+        assert properties["Handler"] == f"{folder}/run.sh"
+        assert building == {
+            "ParentPackageMode": "explicit",
+            "ParentPackages": folder.replace("/", "."),
+        }
+    else:
+        # Without it `sam build` succeeds, and every invocation fails to import the handler.
+        assert building == {"ParentPackageMode": "auto"}
+        assert properties["Handler"] == f"{folder.replace('/', '.')}.app.lambda_handler"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_handler_can_be_imported(name: str) -> None:
+    properties = FUNCTIONS[name]["Properties"]
+    module = importlib.import_module(properties["CodeUri"].replace("/", ".") + ".app")
+    handler = "app" if properties["Handler"].endswith("run.sh") else "lambda_handler"
+    assert callable(getattr(module, handler))
+
+
+@pytest.mark.parametrize("path", HANDLERS, ids=lambda path: path.parent.name)
+def test_a_handler_is_wiring_and_routes(path: Path) -> None:
+    assert len(path.read_text().splitlines()) < 100
+
+
+def test_functions_bring_no_dependencies_of_their_own() -> None:
+    # They would silently shadow the layer's versions.
+    assert not list((ROOT / "functions").rglob("requirements*.txt"))
+
+
+def test_the_start_script_can_be_executed() -> None:
+    script = ROOT / "functions/agent_events/run.sh"
+    assert os.access(script, os.X_OK)
+    assert script.read_text().startswith("#!/bin/sh\n")
+
+
+def test_the_runtime_is_a_parameter(expanded: dict[str, Any]) -> None:
+    assert SOURCE["Globals"]["Function"]["Runtime"] == {"Ref": "PythonRuntime"}
+    assert not [name for name, one in FUNCTIONS.items() if "Runtime" in one["Properties"]]
+    for function in of_type(expanded, "AWS::Lambda::Function").values():
+        assert function["Properties"]["Runtime"] == {"Ref": "PythonRuntime"}
+
+
+def test_a_function_is_told_only_what_its_code_reads() -> None:
+    """Each setting that the template gives is a field of Settings, or Lambda's own."""
+    tree = ast.parse((ROOT / "layers/cueline/cueline/settings.py").read_text())
+    fields = {
+        node.target.id.upper()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    others = re.compile(r"POWERTOOLS_\w+|AWS_LWA_\w+|AWS_LAMBDA_EXEC_WRAPPER|PORT")
+    for function in FUNCTIONS.values():
+        names = function["Properties"]["Environment"]["Variables"]
+        assert {name for name in names if not others.fullmatch(name)} <= fields
+
+
+def test_no_secret_is_in_an_environment(expanded: dict[str, Any]) -> None:
+    for function in of_type(expanded, "AWS::Lambda::Function").values():
+        for name, value in function["Properties"]["Environment"]["Variables"].items():
+            assert not re.search(r"(?i)(key|token|password|secret)$", name)
+            assert "resolve:" not in json.dumps(value)
+
+
+# --- access --------------------------------------------------------------------------------------
+
+
+def test_no_permission_names_a_star(expanded: dict[str, Any]) -> None:
+    found = statements(expanded)
+    assert len(found) >= 8
+    for statement in found:
+        actions = statement["Action"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            assert "*" not in action
+        assert statement["Resource"] != "*"
+
+
+def test_only_functions_that_call_the_model_may_read_its_key(expanded: dict[str, Any]) -> None:
+    readers = {
+        name
+        for name, role in of_type(expanded, "AWS::IAM::Role").items()
+        if "secretsmanager:GetSecretValue" in json.dumps(role)
+    }
+    assert readers == {"AgentEventsFunctionRole", "WorkerFunctionRole"}
+
+
+# --- routes --------------------------------------------------------------------------------------
+
+
+def test_what_can_stream_streams_after_expansion(expanded: dict[str, Any]) -> None:
+    """The word STREAM passes every linter in its place, and silently buffers."""
+    (api,) = of_type(expanded, "AWS::ApiGateway::RestApi").values()
+    streaming = {
+        (method.upper(), path)
+        for path, methods in api["Properties"]["Body"]["paths"].items()
+        for method, operation in methods.items()
+        if operation["x-amazon-apigateway-integration"].get("responseTransferMode") == "STREAM"
+        and operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"].endswith(
+            "/2021-11-15/functions/${AgentEventsFunction.Arn}/response-streaming-invocations"
+        )
+    }
+    assert streaming == {("POST", "/v2/agents/{agent_key}/sessions/{session_key}/events")}
+    matched = template.streaming_routes(SOURCE)
+    assert [method for method, _ in matched] == ["POST"]
+    assert matched[0][1].fullmatch("/v2/agents/a/sessions/s/events")
+    assert not matched[0][1].fullmatch("/v2/agents/a/sessions/s/events/e/hide")
+
+
+def test_the_api_is_regional_and_names_its_methods(expanded: dict[str, Any]) -> None:
+    (api,) = of_type(expanded, "AWS::ApiGateway::RestApi").values()
+    assert api["Properties"]["EndpointConfiguration"]["Types"] == ["REGIONAL"]
+    for methods in api["Properties"]["Body"]["paths"].values():
+        assert set(methods) <= {"get", "post", "put", "patch", "delete"}
+
+
+def test_what_the_gateway_says_itself_is_in_the_doors_shape() -> None:
+    responses = SOURCE["Resources"]["Api"]["Properties"]["GatewayResponses"]
+    assert {"DEFAULT_4XX", "DEFAULT_5XX", "THROTTLED"} <= set(responses)
+    for kind in responses:
+        body = json.loads(template.gateway_response(SOURCE, kind)[1])
+        assert body["request_id"] == "$context.requestId"
+        assert re.fullmatch("[a-z_]+", body["code"])
+        assert all(isinstance(message, str) for message in body["messages"])
+
+
+# --- data and queues -----------------------------------------------------------------------------
+
+
+def test_every_queue_is_encrypted_and_watched(expanded: dict[str, Any]) -> None:
+    queues = of_type(expanded, "AWS::SQS::Queue")
+    watched = {
+        dimension["Value"]["Fn::GetAtt"][0]
+        for alarm in of_type(expanded, "AWS::CloudWatch::Alarm").values()
+        for dimension in alarm["Properties"]["Dimensions"]
+    }
+    assert watched == set(queues)
+    assert all(queue["Properties"]["SqsManagedSseEnabled"] for queue in queues.values())
+
+
+def test_a_wake_up_outlives_its_worker() -> None:
+    queue = SOURCE["Resources"]["WakeUps"]["Properties"]
+    assert queue["VisibilityTimeout"] > FUNCTIONS["WorkerFunction"]["Properties"]["Timeout"]
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
+
+
+def test_the_table_outlives_the_stack() -> None:
+    table = SOURCE["Resources"]["Table"]
+    assert table["DeletionPolicy"] == table["UpdateReplacePolicy"] == "Retain"
+    assert table["Properties"]["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]
+
+
+def test_every_function_keeps_its_logs_for_a_while_only(expanded: dict[str, Any]) -> None:
+    groups = of_type(expanded, "AWS::Logs::LogGroup")
+    assert all(group["Properties"]["RetentionInDays"] for group in groups.values())
+    for function in of_type(expanded, "AWS::Lambda::Function").values():
+        logging = function["Properties"]["LoggingConfig"]
+        assert logging["LogGroup"]["Ref"] in groups
+        assert logging["LogFormat"] == "JSON"
+        assert function["Properties"]["TracingConfig"] == {"Mode": "Active"}
+
+
+# --- linters -------------------------------------------------------------------------------------
+
+
+def test_sam_finds_nothing() -> None:
+    command: list[str | Path] = [SAM / "sam", "validate", "--lint", "--region", "us-east-1"]
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "SAM_CLI_TELEMETRY": "0"}
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_cfn_lint_finds_nothing_in_the_expansion(expanded_file: Path) -> None:
+    command: list[str | Path] = [SAM / "cfn-lint", expanded_file, "--region", "us-east-1"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout
+    assert not run.stdout
