@@ -162,14 +162,15 @@ def test_the_streaming_door_takes_its_sample(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the web adapter hands it on, and answered by the practice model."""
-    assert deployed.rest(CREATE_AGENT)["statusCode"] == 201
-    assert deployed.rest(CREATE_SESSION)["statusCode"] == 201
     event = load(POST_EVENT)
     headers = event["headers"] | {"x-amzn-request-context": json.dumps(event["requestContext"])}
     app = importlib.import_module("functions.agent_events.app").app
-    with running(token_ms=0) as url, TestClient(app) as client:
+    with running(token_ms=0) as url:
         monkeypatch.setenv("OPENAI_BASE_URL", f"{url}/v1")
-        answer = client.post(event["path"], content=event["body"], headers=headers)
+        assert deployed.rest(CREATE_AGENT)["statusCode"] == 201
+        assert deployed.rest(CREATE_SESSION)["statusCode"] == 201
+        with TestClient(app) as client:
+            answer = client.post(event["path"], content=event["body"], headers=headers)
     assert answer.status_code == 201, answer.text
     assert answer.headers["x-request-id"] == event["requestContext"]["requestId"]
     types = [one["type"] for one in answer.json()["events"]]
