@@ -1,0 +1,37 @@
+"""Functions on memory adapters: an event in, an answer out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cueline import bootstrap
+from cueline.adapters.memory import memory_ports
+from cueline.engine.ports import Ports
+from tests.clock import FakeClock
+from tests.gateway import Answer, Context, event
+
+Ask = Callable[..., Answer]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def ports(clock: FakeClock) -> Ports:
+    return memory_ports(clock)
+
+
+@pytest.fixture
+def ask(ports: Ports, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Asks door 1, which is open."""
+    from functions.agents import app
+
+    monkeypatch.setattr(bootstrap, "rest", lambda: bootstrap.Door(ports, None))
+
+    def send(method: str, path: str, body: Any = None, **more: Any) -> Answer:
+        return Answer.of(app.lambda_handler(event(method, path, body, **more), Context()))  # type: ignore[arg-type]
+
+    return send
