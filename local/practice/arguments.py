@@ -11,6 +11,7 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w])")
 _NAMED = re.compile(
     r"\b(?:in|for|to|of|about|at|from|near)\s+((?:[A-Z][\w'-]*)(?:\s[A-Z][\w'-]*)*)"
 )
+_DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
 _URL = re.compile(r"https?://[^\s\"<>]+")
 _DEEPEST = 8
@@ -24,7 +25,9 @@ def arguments_for(schema: Mapping[str, Any], message: str) -> str:
 class _Making:
     def __init__(self, root: Mapping[str, Any], message: str) -> None:
         self._root, self._message = root, message
-        self._numbers: Iterator[str] = iter(_NUMBER.findall(_QUOTED.sub(" ", message)))
+        self._numbers: Iterator[str] = iter(
+            _NUMBER.findall(_DATE.sub(" ", _QUOTED.sub(" ", message)))
+        )
         self._texts: Iterator[str] = iter([*_QUOTED.findall(message), *_NAMED.findall(message)])
 
     def value(self, schema: Any, name: str, depth: int) -> Any:
@@ -93,7 +96,7 @@ class _Making:
             found = max(found, low)
         if isinstance(high, int | float):
             found = min(found, high)
-        return int(found) if whole or found.is_integer() else found
+        return int(found) if whole or int(found) == found else found
 
     def _text(self, schema: Mapping[str, Any]) -> str:
         pattern = {"email": _EMAIL, "uri": _URL, "url": _URL}.get(str(schema.get("format")))
@@ -115,7 +118,7 @@ class _Making:
 
 
 def _date(message: str) -> datetime.date | None:
-    found = re.search(r"\b\d{4}-\d{2}-\d{2}\b", message)
+    found = _DATE.search(message)
     try:
         return datetime.date.fromisoformat(found[0]) if found else None
     except ValueError:
