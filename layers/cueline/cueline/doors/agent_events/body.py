@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 from cueline.errors import InvalidMessageContent, InvalidRequest
 
-MAX_BODY = 512 * 1024
+MAX_BODY = 1024 * 1024
+"""Holds every text within the limits below, however its client escapes it."""
 MAX_DEPTH = 32
 MAX_TEXT_CHARACTERS = 100_000
 """Of all messages of one request together; about what a model's window holds."""

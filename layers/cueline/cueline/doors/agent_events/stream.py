@@ -13,6 +13,7 @@ from cueline.log.events import (
     Answered,
     InputsFailed,
     Recorded,
+    Thinking,
     TurnFailed,
     TurnInterrupted,
     event_id,
@@ -27,13 +28,14 @@ class Frames:
     session: Session
     request_id: str
     _thinking: bool = False
+    _thought: bool = False
     _text: str = ""
 
     def of(self, what: Said, at: int) -> Iterator[bytes]:
         """`at` is now, in ms."""
         match what:
             case ThinkingDelta():
-                self._thinking = True
+                self._thinking = self._thought = True
                 yield sse.streaming_thinking(what.text, at)
             case TextDelta():
                 yield from self._end_thinking(at)
@@ -63,6 +65,8 @@ class Frames:
                 yield from self.failed(failure(event), recorded.created_at)
             case InputsFailed():
                 yield from self.failed(failure(event), recorded.created_at)
+            case Thinking() if self._thought:
+                pass  # it was streamed, before the text that it led to
             case _:
                 if wired := to_wire(self.session, recorded):
                     yield sse.frame(wired)
