@@ -25,10 +25,10 @@ from cueline.adapters.openai_client import (
     Answer,
     Patience,
     shared_client,
+    unique_call,
     with_parameters,
 )
 from cueline.adapters.openai_errors import cut, from_event, refused
-from cueline.adapters.openai_responses import unique_call
 from cueline.adapters.thinking_tags import ThinkingTags
 from cueline.engine.model import (
     Called,

@@ -9,6 +9,7 @@ import functools
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any, Self
@@ -176,7 +177,8 @@ def _proxy(base_url: str) -> str | None:
     if proxy_bypass(address.hostname):
         return None
     proxies = getproxies()
-    return proxies.get(address.scheme) or proxies.get("all")
+    found = proxies.get(address.scheme) or proxies.get("all")
+    return found if found and found.startswith("http") else None
 
 
 Create = Callable[..., AbstractContextManager[APIResponse[Any]]]
@@ -256,3 +258,14 @@ def with_parameters(own: dict[str, Any], parameters: Mapping[str, Any]) -> dict[
     if taken:
         raise rejected(f"The model parameters may not set {', '.join(taken)}.")
     return {**own, **parameters}
+
+
+def unique_call(call: str, calls: set[str]) -> str:
+    """The call's id, or another where the model gave none or one that this answer has already.
+
+    The log finds a call's output by its id, and providers take any id that call and output share.
+    """
+    if not call or call in calls:
+        call = f"call_{uuid.uuid4().hex[:24]}"
+    calls.add(call)
+    return call

@@ -15,6 +15,8 @@ import openai
 from cueline.adapters.event_stream import malformed, object_of
 from cueline.errors import ModelError
 
+_REJECTED = ("model_rejected", False)
+_UNAVAILABLE = ("model_unavailable", True)
 # A code says more than the status: a spent quota is a 429 that no retry mends. kind, retryable.
 _BY_CODE: dict[str, tuple[str, bool]] = {
     "context_length_exceeded": ("context_limit_exceeded", False),
@@ -99,10 +101,6 @@ def from_event(error: object, secret: str) -> ModelError:
     # An error halfway is the provider's trouble unless it says otherwise.
     is_ours = str(code).startswith("invalid_")
     return _made(*(_REJECTED if is_ours else _UNAVAILABLE), fields, secret, None)
-
-
-_REJECTED = ("model_rejected", False)
-_UNAVAILABLE = ("model_unavailable", True)
 
 
 def _from_status(error: openai.APIStatusError, secret: str) -> ModelError:

@@ -1,6 +1,5 @@
 """The model port on the OpenAI Responses API."""
 
-import uuid
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from cueline.adapters.openai_client import (
     Answer,
     Patience,
     shared_client,
+    unique_call,
     with_parameters,
 )
 from cueline.adapters.openai_errors import from_event, refused
@@ -158,17 +158,6 @@ def _call(item: dict[str, Any], calls: set[str]) -> CallMade:
         raise malformed("a tool call without a name")
     call = unique_call(text_of(item.get("call_id")), calls)
     return CallMade(call, name, whole(text_of(item.get("arguments"))) or "{}")
-
-
-def unique_call(call: str, calls: set[str]) -> str:
-    """The call's id, or another where the model gave none or one that this answer has already.
-
-    The log finds a call's output by its id, and providers take any id that call and output share.
-    """
-    if not call or call in calls:
-        call = f"call_{uuid.uuid4().hex[:24]}"
-    calls.add(call)
-    return call
 
 
 def _required(data: dict[str, Any], field: str) -> str:
