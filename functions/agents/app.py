@@ -24,7 +24,8 @@ app = APIGatewayRestResolver()
 
 def request_id() -> str:
     """API Gateway's own: what a caller sends along proves nothing."""
-    return app.current_event.request_context.request_id or app.lambda_context.aws_request_id
+    context = app.current_event.get("requestContext") or {}
+    return str(context.get("requestId") or app.lambda_context.aws_request_id)
 
 
 def check_access(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[str]:

@@ -365,6 +365,31 @@ def test_an_agent_goes_when_its_sessions_have_gone(
     assert ask("GET", agent).status == ask("DELETE", agent).status == 404
 
 
+def test_a_list_of_big_agents_fits_into_what_a_function_may_answer(ask: Ask) -> None:
+    big = {**STEP, "instructions": [{**INLINE, "template": "\u00e9" * 140_000}]}
+    keys = [f"k{n}" for n in range(5)]
+    for key in keys:
+        body = {**SMALLEST, "key": key, "first_step": big}
+        assert ask("POST", "/v2/agents", body).status == 201
+    found: list[str] = []
+    query = {"limit": "100"}
+    while True:
+        answer = ask("GET", "/v2/agents", query=query)
+        assert len(answer.text) < 6_000_000
+        found += [agent["key"] for agent in answer.json["agents"]]
+        if not (key := answer.json["metadata"].get("page_key")):
+            break
+        query["page_key"] = key
+    assert found == keys
+
+
+def test_an_event_without_headers_or_request_id_is_answered(ask: Ask) -> None:
+    bare = {**event("GET", "/v2/agents"), "headers": None, "requestContext": {}}
+    response = app.lambda_handler(bare, Context())  # type: ignore[arg-type]
+    assert response["statusCode"] == 200
+    assert response["multiValueHeaders"]["x-request-id"] == [Context().aws_request_id]
+
+
 def test_an_agent_has_a_greatest_size(ask: Ask) -> None:
     big = {**STEP, "instructions": [{**INLINE, "template": "x" * 310_000}]}
     assert ask("POST", "/v2/agents", {**SMALLEST, "first_step": big}).status == 400

@@ -50,11 +50,12 @@ def page(ports: Ports, query: lists.ListQuery) -> dict[str, Any]:
     def keep(agent: Agent) -> bool:
         return query.enabled in (None, agent.enabled) and matches(agent.name, agent.description)
 
-    found = kept_page(ports.agents.list, keep, query.limit, query.page_key)
-    return {
-        "agents": [to_wire(a) for a in found.items],
-        "metadata": lists.page_metadata(found.next),
-    }
+    return lists.page_answer(
+        "agents",
+        lambda limit: kept_page(ports.agents.list, keep, limit, query.page_key),
+        to_wire,
+        query.limit,
+    )
 
 
 def update(ports: Ports, key: str, body: Body) -> dict[str, Any]:

@@ -28,8 +28,6 @@ from cueline.log.events import (
 )
 from cueline.log.segment import Session
 
-MAX_PAGE_BYTES = 3_000_000
-"""Of a page's JSON; a Lambda function may answer 6 MB."""
 MOST_READS = 20
 """Reads of the log for one page; then it ends early, and says where the list goes on."""
 
@@ -153,7 +151,7 @@ def _read(
         for recorded in (found := ports.log.read(session.id, session.incarnation, after, count)):
             if wired := to_wire(session, recorded):
                 size += len(json.dumps(wired))
-                if len(shown) == limit or (shown and size > MAX_PAGE_BYTES):
+                if len(shown) == limit or (shown and size > lists.MAX_PAGE_BYTES):
                     return shown, after
                 shown.append(wired)
             after = recorded.offset

@@ -48,13 +48,14 @@ def get(ports: Ports, agent_key: str, session_key: str) -> dict[str, Any]:
 
 def page(ports: Ports, agent_key: str, query: lists.ListQuery) -> dict[str, Any]:
     matches = lists.text_filter(query.filter)
-    found = sessions.page(
-        ports, agent_key, lambda s: matches(s.name, s.description), query.limit, query.page_key
+    return lists.page_answer(
+        "sessions",
+        lambda limit: sessions.page(
+            ports, agent_key, lambda s: matches(s.name, s.description), limit, query.page_key
+        ),
+        to_wire,
+        query.limit,
     )
-    return {
-        "sessions": [to_wire(s) for s in found.items],
-        "metadata": lists.page_metadata(found.next),
-    }
 
 
 def update(ports: Ports, agent_key: str, session_key: str, body: Body) -> dict[str, Any]:
