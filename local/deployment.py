@@ -100,8 +100,8 @@ def build(target: Path, log: Path) -> None:
             log,
         )
         shutil.rmtree(target, ignore_errors=True)
-        # A copy of its own: processes run from it while another state may build.
-        shutil.copytree(WORKSHOP / "build", target)
+        # Taken away: processes run from it while another state may build.
+        shutil.move(WORKSHOP / "build", target)
 
 
 def deploy(built: Path, endpoint: str, parameters: Mapping[str, str], log: Path) -> None:

@@ -35,7 +35,7 @@ PASSED_ON = ("HOME", "LANG", "LC_ALL", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy"
              "SSL_CERT_FILE", "SSL_CERT_DIR")  # fmt: skip
 
 
-class Interrupt(Exception):  # noqa: N818 - nothing went wrong
+class Interrupt(BaseException):  # as KeyboardInterrupt is: nothing on the way may swallow it
     """Ctrl-C, or SIGTERM."""
 
 
