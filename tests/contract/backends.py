@@ -8,7 +8,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
-from botocore.awsrequest import AWSResponse, HeadersDict
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError
 from moto import mock_aws
 
@@ -21,7 +22,7 @@ from cueline.adapters.dynamodb import (
     DynamoSessions,
     DynamoSweeper,
 )
-from cueline.adapters.memory import MemoryWakeUps, memory_ports
+from cueline.adapters.memory import MemoryLog, MemoryWakeUps, memory_ports
 from cueline.adapters.sqs import SqsWakeUps, wake_up_from_json
 from cueline.engine.ports import Agent, Ports, WakeUp
 from cueline.errors import Unavailable
@@ -51,6 +52,8 @@ class Backend:
     client: "DynamoDBClient | None"
     received: Callable[[], list[WakeUp]]
     """The wake-ups that a worker would get now."""
+    kept: Callable[[], list[tuple[int, int, str]]]
+    """Incarnation, offset and events of each segment of SESSION; and each beat, at offset -1."""
     calls: list[str] = field(default_factory=list)
     """Names of the DynamoDB calls so far, each attempt counted."""
 
@@ -73,7 +76,15 @@ def memory() -> Iterator[Backend]:
     ports = memory_ports(clock)
     wake_ups = ports.wake_ups
     assert isinstance(wake_ups, MemoryWakeUps)
-    yield Backend(ports, clock, None, wake_ups.drain)
+    log = ports.log
+    assert isinstance(log, MemoryLog)
+    store = log._store
+
+    def kept() -> list[tuple[int, int, str]]:
+        segments = [(*place, stored.events) for place, stored in store.log(SESSION).items()]
+        return [*segments, *((cell[0], -1, "") for cell in store.beats.get(SESSION, {}))]
+
+    yield Backend(ports, clock, None, wake_ups.drain, kept)
 
 
 @contextmanager
@@ -98,7 +109,18 @@ def dynamodb() -> Iterator[Backend]:
             keys=DynamoKeys(client, TABLE),
             clock=clock,
         )
-        backend = Backend(ports, clock, client, received)
+
+        def kept() -> list[tuple[int, int, str]]:
+            found = []
+            for item in client.scan(TableName=TABLE)["Items"]:
+                kind, *place = item["sk"]["S"].split("#")
+                if kind == "E":
+                    found.append((int(place[0]), int(place[1]), item["events"]["S"]))
+                elif kind == "B":
+                    found.append((int(place[0]), -1, ""))
+            return found
+
+        backend = Backend(ports, clock, client, received, kept)
 
         def count(event_name: str, **_: object) -> None:
             backend.calls.append(event_name.rpartition(".")[2])
@@ -162,7 +184,7 @@ def answer(status: int, **body: Any) -> AWSResponse:
         def stream(self, *_: object, **__: object) -> list[bytes]:
             return [json.dumps(body).encode()]
 
-    return AWSResponse("http://dynamodb", status, HeadersDict(), Raw())
+    return AWSResponse("http://dynamodb", status, HTTPHeaders(), Raw())
 
 
 @contextmanager
