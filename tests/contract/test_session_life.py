@@ -1,5 +1,7 @@
 """A session is made, found, deleted, and made again: one life at a time under a key."""
 
+import threading
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -178,3 +180,21 @@ def test_an_update_is_of_the_newest_version(ports: Ports, monkeypatch: pytest.Mo
     changed = sessions.update(ports, "a", "s", rename)
     assert (changed.name, changed.description, tries) == ("new", "between", [0, 1])
     assert sessions.find(ports, "a", "s")[0] == changed
+
+
+def test_of_many_who_make_a_session_at_once_one_does(ports: Ports) -> None:
+    sessions.create(ports, replace(NEW, tti_minutes=1), "t")
+    ports.clock.sleep(60)
+    won: list[Session] = []
+
+    def make() -> None:
+        with suppress(SessionExists):
+            won.append(sessions.create(ports, NEW, "t"))
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (made,) = won
+    assert sessions.find(ports, "a", "s")[0] == made
