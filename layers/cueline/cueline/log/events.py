@@ -220,7 +220,7 @@ class Recorded:
 
 # --- ids -----------------------------------------------------------------------------------------
 
-_ID = re.compile(r"aev_([2-7a-z]{8})_([0-9a-f]{1,12})_([0-9a-f]{1,10})")
+_ID = re.compile(r"aev_([2-7a-z]{8})_([0-9a-f]{1,13})_([0-9a-f]{1,10})")
 
 
 def event_id(session: str, incarnation: int, offset: int) -> str:
