@@ -104,7 +104,7 @@ def dynamodb() -> Iterator[Backend]:
             agents=DynamoAgents(client, TABLE, clock),
             sessions=DynamoSessions(client, TABLE, clock),
             beats=DynamoBeats(client, TABLE, clock),
-            sweeper=DynamoSweeper(client, TABLE, clock),
+            sweeper=DynamoSweeper(client, TABLE),
             wake_ups=SqsWakeUps(sqs, queue),
             keys=DynamoKeys(client, TABLE),
             clock=clock,

@@ -57,7 +57,7 @@ def ports() -> Ports:
         agents=CachedAgents(agents, clock, given.agent_cache_seconds),
         sessions=DynamoSessions(dynamodb, given.table_name, clock),
         beats=DynamoBeats(dynamodb, given.table_name, clock),
-        sweeper=DynamoSweeper(dynamodb, given.table_name, clock),
+        sweeper=DynamoSweeper(dynamodb, given.table_name),
         wake_ups=SqsWakeUps(aws.sqs_client(), given.wake_ups_url),
         keys=CachedKeys(keys, clock, KEY_SECONDS),
         clock=clock,
