@@ -1,0 +1,247 @@
+"""The practice model on the wire: the stock `openai` client takes it for the real one."""
+
+from typing import Any
+
+import openai
+import pytest
+from openai import OpenAI
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.responses import Response, ResponseStreamEvent
+from pydantic import TypeAdapter
+
+from local.practice.heard import Tool
+from tests.practice import Practice, practice
+
+__all__ = ["practice"]
+
+ORDER = Tool(
+    "find_order",
+    "Finds an order of a customer by its number.",
+    {
+        "type": "object",
+        "properties": {
+            "number": {"type": "integer"},
+            "state": {"enum": ["open", "closed"]},
+            "note": {"type": "string"},
+        },
+        "required": ["number"],
+    },
+)
+
+
+@pytest.fixture
+def client(practice: Practice) -> OpenAI:
+    return OpenAI(api_key=practice.KEY, base_url=practice.base_url, max_retries=0)
+
+
+FUNCTION: Any = {
+    "name": "find_order",
+    "description": "Finds an order",
+    "parameters": ORDER.parameters,
+}
+RESPONSES_TOOL: Any = {"type": "function", "strict": False, **FUNCTION}
+
+
+def test_responses_by_the_stock_client(client: OpenAI) -> None:
+    with client:
+        got = client.responses.create(
+            model="practice", instructions="Be kind.", input="Hello", reasoning={"effort": "low"}
+        )
+    Response.model_validate(got.model_dump(), strict=False)
+    assert got.status == "completed"
+    assert "You said “Hello”." in got.output_text
+    assert [item.type for item in got.output] == ["reasoning", "message"]
+    assert got.usage is not None
+    assert got.usage.total_tokens == got.usage.input_tokens + got.usage.output_tokens
+
+
+def test_responses_streamed_by_the_stock_client(client: OpenAI) -> None:
+    with (
+        client,
+        client.responses.create(
+            model="practice",
+            input=[{"role": "user", "content": "think: where is order 12?"}],
+            tools=[RESPONSES_TOOL],
+            stream=True,
+        ) as stream,
+    ):
+        events = list(stream)
+    kinds = [event.type for event in events]
+    assert kinds[:3] == ["response.created", "response.in_progress", "response.output_item.added"]
+    assert kinds[-3:] == [
+        "response.function_call_arguments.done",
+        "response.output_item.done",
+        "response.completed",
+    ]
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    adapter: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+    for event in events:
+        adapter.validate_python(event.model_dump(by_alias=True))
+
+
+def test_the_responses_stream_helper_builds_the_same_answer(client: OpenAI) -> None:
+    with client, client.responses.stream(model="practice", input="Hello") as stream:
+        texts = [event.delta for event in stream if event.type == "response.output_text.delta"]
+        final = stream.get_final_response()
+    assert "".join(texts) == final.output_text != ""
+
+
+def test_chat_by_the_stock_client(client: OpenAI) -> None:
+    with client:
+        got = client.chat.completions.create(
+            model="practice",
+            messages=[
+                {"role": "system", "content": "Be kind."},
+                {"role": "user", "content": [{"type": "text", "text": "Where is order 12?"}]},
+            ],
+            tools=[{"type": "function", "function": FUNCTION}],
+        )
+    ChatCompletion.model_validate(got.model_dump())
+    (choice,) = got.choices
+    assert choice.finish_reason == "tool_calls"
+    (made,) = choice.message.tool_calls or []
+    assert made.type == "function"
+    assert made.function.arguments == '{"number": 12}'
+
+
+def test_chat_streamed_by_the_stock_client(client: OpenAI) -> None:
+    with (
+        client,
+        client.chat.completions.create(
+            model="practice",
+            messages=[{"role": "user", "content": "Hello"}],
+            stream=True,
+            stream_options={"include_usage": True},
+        ) as stream,
+    ):
+        chunks = list(stream)
+    for chunk in chunks:
+        ChatCompletionChunk.model_validate(chunk.model_dump())
+    said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert "You said “Hello”." in said
+    assert chunks[-2].choices[0].finish_reason == "stop"
+    assert chunks[-1].usage is not None
+    assert chunks[-1].choices == []
+
+
+def test_the_chat_stream_helper_builds_the_same_answer(client: OpenAI) -> None:
+    with (
+        client,
+        client.chat.completions.stream(
+            model="practice",
+            messages=[{"role": "user", "content": "Where is order 12?"}],
+            tools=[{"type": "function", "function": FUNCTION}],
+        ) as stream,
+    ):
+        final = stream.get_final_completion()
+    (made,) = final.choices[0].message.tool_calls or []
+    assert made.function.name == "find_order"
+
+
+def test_models_and_health(client: OpenAI, practice: Practice) -> None:
+    with client:
+        assert [model.id for model in client.models.list()] == ["practice"]
+    assert "not an AI" in practice.http.get("/healthz").json()["model"]
+
+
+def test_a_wrong_key_is_the_real_error(practice: Practice) -> None:
+    with (
+        OpenAI(api_key="sk-other", base_url=practice.base_url, max_retries=0) as client,
+        pytest.raises(openai.AuthenticationError) as raised,
+    ):
+        client.responses.create(model="practice", input="x")
+    assert raised.value.code == "invalid_api_key"
+
+
+CALL = {"type": "function_call", "call_id": "c", "name": "t", "arguments": "{}"}
+OUTPUT = {"type": "function_call_output", "call_id": "c", "output": "x"}
+HELLO = {"role": "user", "content": "x"}
+CALLS = {
+    "role": "assistant",
+    "tool_calls": [{"id": "c", "type": "function", "function": {"name": "t", "arguments": "{}"}}],
+}
+DONE = {"role": "tool", "tool_call_id": "c", "content": "x"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "says"),
+    [
+        ("responses", {"input": "x"}, "Missing required parameter: 'model'"),
+        ("responses", {"model": "m"}, "Missing required parameter: 'input'"),
+        ("responses", {"model": "m", "input": []}, "must not be empty"),
+        ("responses", {"model": "m", "input": 7}, "Invalid type for 'input'"),
+        ("responses", {"model": "m", "input": "x", "colour": 1}, "Unknown parameter: 'colour'"),
+        ("responses", {"model": "m", "input": "x", "stream": "yes"}, "Invalid type for 'stream'"),
+        ("responses", {"model": "m", "input": "x", "temperature": 3}, "outside of the range"),
+        ("responses", {"model": "m", "input": "x", "previous_response_id": "r"}, "keeps nothing"),
+        ("responses", {"model": "m", "input": [HELLO, CALL]}, "No tool output found"),
+        ("responses", {"model": "m", "input": [HELLO, OUTPUT]}, "No tool call found"),
+        ("responses", {"model": "m", "input": [{"role": "tool", "content": "x"}]}, "'tool'"),
+        ("responses", {"model": "m", "input": [{"role": "user", "content": None}]}, "got null"),
+        ("responses", {"model": "m", "input": [{"type": "odd"}]}, "Invalid value: 'odd'"),
+        ("responses", {"model": "m", "input": "x", "tools": [{"type": "function"}]}, "name"),
+        ("chat/completions", {"model": "m", "messages": []}, "empty array"),
+        ("chat/completions", {"model": "m", "messages": "x"}, "Invalid type for 'messages'"),
+        ("chat/completions", {"model": "m", "messages": [{"role": "u"}]}, "Invalid value: 'u'"),
+        ("chat/completions", {"model": "m", "messages": [{"role": "user"}]}, "got null"),
+        ("chat/completions", {"model": "m", "messages": [HELLO, CALLS]}, "did not have response"),
+        ("chat/completions", {"model": "m", "messages": [HELLO, CALLS, HELLO, DONE]}, "did not"),
+        ("chat/completions", {"model": "m", "messages": [HELLO, DONE]}, "must be a response to"),
+        (
+            "chat/completions",
+            {"model": "m", "messages": [HELLO, {"role": "assistant", "tool_calls": []}]},
+            "empty array",
+        ),
+        (
+            "chat/completions",
+            {"model": "m", "messages": [HELLO], "stream_options": {"include_usage": True}},
+            "only allowed when 'stream'",
+        ),
+    ],
+)  # fmt: skip
+def test_it_is_as_strict_as_the_provider(
+    path: str, body: dict[str, Any], says: str, practice: Practice
+) -> None:
+    response = practice.http.post(f"/v1/{path}", json=body)
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert says in error["message"]
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"[" * 50_000, b"\xff"])
+def test_what_is_not_a_json_object_is_400(body: bytes, practice: Practice) -> None:
+    response = practice.http.post("/v1/responses", content=body)
+    assert response.status_code == 400
+
+
+# --- faults -------------------------------------------------------------------------------------
+
+
+def test_faults_are_used_one_a_request_and_by_model(client: OpenAI, practice: Practice) -> None:
+    model = practice.model("m", {"kind": "status", "status": 503}, {"kind": "script", "text": "A"})
+    with client:
+        with pytest.raises(openai.InternalServerError):
+            client.responses.create(model=model, input="x")
+        assert client.responses.create(model=practice.model("n"), input="x").status == "completed"
+        assert client.responses.create(model=model, input="x").output_text == "A"
+        assert "You said" in client.responses.create(model=model, input="x").output_text
+    assert [body["input"] for body in practice.requests(model)] == ["x", "x", "x"]
+    practice.clear(model)
+    assert practice.requests(model) == []
+
+
+def test_a_models_name_may_say_how_it_fails(client: OpenAI) -> None:
+    with client:
+        with pytest.raises(openai.RateLimitError):
+            client.responses.create(model="practice-fail-429", input="x")
+        got = client.responses.create(model="practice-fail-length", input="x")
+        with pytest.raises(openai.BadRequestError, match="knows no failure"):
+            client.responses.create(model="practice-fail-oddly", input="x")
+    assert got.status == "incomplete"
+
+
+@pytest.mark.parametrize("fault", [{"kind": "odd"}, {"kind": "cut", "afterwards": 1}, 7])
+def test_a_misspelt_fault_is_refused(fault: Any, practice: Practice) -> None:
+    body = {"model": "m", "faults": [fault]}
+    assert practice.http.post("/practice/faults", json=body).status_code == 400
