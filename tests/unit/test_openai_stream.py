@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cueline.adapters import event_stream
@@ -24,6 +24,7 @@ def cut_at(whole: bytes, cuts: Iterable[int]) -> list[bytes]:
     return [whole[start:end] for start, end in itertools.pairwise(edges)]
 
 
+@settings(deadline=None)  # a busy machine is not a failure
 @given(
     st.lists(payloads, max_size=6),
     st.sampled_from([b"\n", b"\r\n"]),
@@ -78,6 +79,7 @@ def test_whatever_is_not_a_json_object_is_malformed(data: bytes) -> None:
     assert raised.value.kind == "model_malformed"
 
 
+@settings(deadline=None)  # a busy machine is not a failure
 @given(st.text(max_size=30), st.lists(st.integers(0, 100), max_size=8))
 def test_text_is_always_utf_8_and_joined_across_deltas(text: str, cuts: list[int]) -> None:
     halves = text.encode("utf-16-be", "surrogatepass")
@@ -103,6 +105,7 @@ def told_apart(deltas: Iterable[str]) -> tuple[str, str]:
     return thinking, "".join(chunk.text for chunk in chunks if isinstance(chunk, TextDelta))
 
 
+@settings(deadline=None)  # a busy machine is not a failure
 @given(thoughts.filter(lambda text: "</think>" not in text), thoughts)
 def test_thinking_in_tags_is_told_apart_wherever_deltas_are_cut(thought: str, said: str) -> None:
     whole = f"\n<think>{thought}</think>\n\n{said}"
@@ -111,6 +114,7 @@ def test_thinking_in_tags_is_told_apart_wherever_deltas_are_cut(thought: str, sa
     assert told_apart(whole) == expected
 
 
+@settings(deadline=None)  # a busy machine is not a failure
 @given(st.text(st.sampled_from("a <>/think"), max_size=20))
 def test_without_a_tag_at_the_start_all_is_text(said: str) -> None:
     if not said.lstrip().startswith("<think>"):
@@ -133,6 +137,7 @@ def test_retry_after(headers: dict[str, str], low: float, high: float) -> None:
     assert low <= after <= high
 
 
+@settings(deadline=None)  # a busy machine is not a failure
 @given(st.text(max_size=30))
 def test_a_strange_retry_after_is_none_or_a_wait(value: str) -> None:
     after = retry_after({"retry-after": value})
