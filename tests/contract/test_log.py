@@ -114,6 +114,17 @@ def test_the_newest_segment_comes_even_where_it_does_not_fit_into_the_window(
     assert tail.whole
 
 
+def test_a_window_may_be_larger_than_what_the_store_gives_at_once(backend: Backend) -> None:
+    ports = backend.ports
+    make(ports)
+    written = [write(ports, say(str(n) + "x" * 300_000)) for n in range(5)]
+    backend.calls.clear()
+    assert ports.log.tail(SESSION, window=10**7).segments == tuple(written)
+    if backend.client:
+        assert backend.calls == ["Query"] * 2  # 1 MB each
+    assert [text[0] for text in texts(ports)] == list("01234")
+
+
 def test_heartbeats_are_not_in_the_tail(ports: Ports) -> None:
     make(ports)
     for n in range(5):
