@@ -39,6 +39,10 @@ def accept(
     Raises TurnRunning where another turn is open, TooManyPending, SessionNotFound.
     """
     quiet_for = ports.clock.now() - tail.head.written_at
+    if tail.head.state.turns and quiet_for > 2_000 * lease:
+        # Its host may have died after the begin, before the late wake-up that this function sends
+        # below. Nobody was told that the input is in, but the next caller must not find it stuck.
+        ports.wake_ups.send(WakeUp(writer.session))
     repeated: Repeated | None = None
     began = False
 

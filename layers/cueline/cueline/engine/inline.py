@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from cueline.engine.accept import Accepted, Repeated, accept
 from cueline.engine.append import Writer
 from cueline.engine.model import Model
-from cueline.engine.ports import Agent, Ports
+from cueline.engine.ports import Agent, Ports, WakeUp
 from cueline.engine.turn import Emit, Host, Limits
 from cueline.engine.window import answer_to, missing, read_from
 from cueline.errors import TurnRunning
@@ -66,7 +66,8 @@ class Waiting:
         return self._follow(emit)
 
     def _follow(self, emit: Emit) -> list[Recorded]:
-        incarnation = self.tail.head.incarnation
+        incarnation, clock = self.tail.head.incarnation, self.ports.clock
+        help_at = clock.monotonic() + 2 * self.limits.lease
         while not self.stopped.is_set():
             head = self.ports.log.tail(self.writer.session).head
             if head.incarnation != incarnation or not _waits(head.state, self.accepted.offset):
@@ -77,7 +78,10 @@ class Waiting:
                 for recorded in answer:
                     emit(recorded)
                 return answer
-            self.ports.clock.sleep(LOOK_EVERY)
+            if clock.monotonic() > help_at:  # its wake-ups may have died with their senders
+                help_at += 2 * self.limits.lease
+                self.ports.wake_ups.send(WakeUp(self.writer.session))
+            clock.sleep(LOOK_EVERY)
         return []
 
     def give_up(self) -> TurnRunning:

@@ -1,0 +1,241 @@
+"""The protocol's laws, on the real engine under hostile schedules, from the stored log alone."""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import pytest
+
+from cueline.adapters.memory import MemoryLog
+from cueline.engine import sessions
+from cueline.engine.append import Writer
+from cueline.engine.inline import Inline
+from cueline.engine.ports import Agent, WakeUp
+from cueline.engine.turn import Limits
+from cueline.engine.worker import Worker
+from cueline.errors import Conflict, NotFound, TooManyPending
+from cueline.log.events import (
+    Answered,
+    Event,
+    Input,
+    InputsFailed,
+    Policy,
+    SessionDeleted,
+    TurnAbandoned,
+    TurnBegan,
+    TurnFailed,
+)
+from cueline.log.segment import Segment, Session
+from cueline.log.state import State, Turn, fold, offsets
+from tests.simulation import Model, Process, World
+
+RUNS = int(os.environ.get("PROTOCOL_RUNS", "150"))
+SESSION = "a.s"
+LEASE = 30
+LAST = "the last message"
+POLICIES: Sequence[Policy] = ("enqueue", "coalesce", "silent")
+
+
+@dataclass
+class Story:
+    """What people do to one session, and what they were told."""
+
+    world: World
+    acknowledged: set[tuple[int, str]] = field(default_factory=set)
+    written: dict[int, list[Segment]] = field(default_factory=lambda: defaultdict(list))
+    deleted: set[int] = field(default_factory=set)
+    alive: dict[str, float] = field(default_factory=dict)
+    """Turn -> the true time of its begin or last beat."""
+
+    def tell(self) -> None:
+        world, r = self.world, self.world.random
+        world.store.agents.create(Agent(key="a", name="A", model="m", created_at=0, updated_at=0))
+        sessions.create(world.store, Session("a", "s", 0, "S", 0), "")
+        self._keep_history()
+        for n in range(r.randint(1, 8)):
+            name = f"input {n}"
+            if r.random() < 0.1:
+                world.poison.add(name)
+            if r.random() < 0.6:
+                self._later(lambda me, name=name: self.post(me, name))
+            else:
+                policy = r.choice(POLICIES)
+                self._later(lambda me, name=name, policy=policy: self.send(me, name, policy))
+        for _ in range(r.choice([0, 0, 0, 0, 1, 2])):
+            self._later(self.delete)
+        world.run(self.work)
+        self.check()
+        # Whatever has happened, the next message is answered.
+        world.storm = False
+        world.start(self.post_last)
+        world.run(self.work, storm=0)
+        assert any(name == LAST for _, name in self.acknowledged), "the next message is answered"
+
+    def post_last(self, me: Process) -> None:
+        with suppress(Conflict):
+            sessions.create(self.world.ports(me), Session("a", "s", 0, "S", 0), "")
+        self.post(me, LAST)
+
+    def _later(self, body: object) -> None:
+        def waits(me: Process) -> None:
+            me.asleep_until = me.world.now + me.world.random.choice(
+                [0, 0, me.world.random.uniform(0, 900)]
+            )
+            me.pause()
+            body(me)  # type: ignore[operator]
+
+        self.world.start(waits)
+
+    def _keep_history(self) -> None:
+        """Every segment as it was written: a sweep empties the stored ones."""
+        log = self.world.store.log
+        append = log.append
+
+        def remembered(session: str, incarnation: int, segment: Segment) -> Segment | None:
+            known = self.written[incarnation]
+            found = append(session, incarnation, segment)
+            if not found and segment.attempt not in [s.attempt for s in known]:
+                known.append(segment)
+                for event in segment.events:
+                    if isinstance(event, TurnBegan):
+                        self.alive[event.turn] = self.world.now
+                    if isinstance(event, TurnAbandoned):
+                        silence = self.world.now - self.alive[event.turn]
+                        assert silence >= LEASE, "only a turn without a beat for a lease is dead"
+            return found
+
+        log.append = remembered  # type: ignore[method-assign]
+        beats = self.world.store.beats
+        beat = beats.beat
+
+        def beaten(session: str, incarnation: int, turn: str) -> None:
+            self.alive[turn] = self.world.now
+            beat(session, incarnation, turn)
+
+        beats.beat = beaten  # type: ignore[method-assign]
+
+    def post(self, me: Process, name: str) -> None:
+        """Door 1: refused while another turn runs, else hosted here."""
+        ports = self.world.ports(me)
+        inline = Inline(ports, lambda: Model(self.world, me), Limits(lease=LEASE))
+        while True:
+            try:
+                session, tail = sessions.find(ports, "a", "s")
+                new = Input(texts=(name,), digest=name)
+                waiting = inline.accept(session, ports.agents.get("a"), tail, new, "")
+                break
+            except NotFound:
+                return
+            except Conflict:
+                ports.clock.sleep(20)
+        self.acknowledged.add((session.incarnation, name))
+        waiting.run(lambda _: None)
+
+    def send(self, me: Process, name: str, policy: Policy) -> None:
+        """Another door: append, then wake-up, then acknowledge."""
+        ports = self.world.ports(me)
+        try:
+            session, tail = sessions.find(ports, "a", "s")
+        except NotFound:
+            return
+        writer = Writer(ports.log, ports.clock, SESSION, "")
+        new = Input(texts=(name,), policy=policy)
+        _, segment = writer.append(tail.head, lambda state, _: () if state.deleted else (new,))
+        if segment:
+            if policy != "silent":
+                ports.wake_ups.send(WakeUp(SESSION))
+            self.acknowledged.add((session.incarnation, name))
+
+    def delete(self, me: Process) -> None:
+        ports = self.world.ports(me)
+        try:
+            session, _ = sessions.find(ports, "a", "s")
+            sessions.delete(ports, "a", "s", "")
+            self.deleted.add(session.incarnation)
+            if self.world.random.random() < 0.7:
+                sessions.create(ports, Session("a", "s", 0, "S", 0), "")
+        except (NotFound, Conflict, TooManyPending):
+            pass
+
+    def work(self, me: Process, wake_up: WakeUp) -> None:
+        ports = self.world.ports(me)
+        Worker(ports, lambda: Model(self.world, me), Limits(lease=LEASE)).handle(wake_up, 290, "")
+
+    # --- the laws --------------------------------------------------------------------------------
+
+    def check(self) -> Counter[str]:
+        seen: Counter[str] = Counter()
+        for incarnation, segments in self.written.items():
+            state, at = State(), 0
+            taken_over: Turn | None = None
+            names: dict[str, int] = {}
+            ends: dict[int, list[str]] = defaultdict(list)
+            for segment in segments:
+                assert segment.at == at, "the log is dense"
+                assert not state.deleted, "nothing is written to a deleted incarnation"
+                for event in segment.events:
+                    seen[event.type] += 1
+                    before, state = state, fold(state, at, event)
+                    self._check(before, event)
+                    if isinstance(event, TurnAbandoned):
+                        taken_over = before.running(event.turn)
+                    if isinstance(event, InputsFailed):
+                        assert taken_over, "only a takeover gives an input up"
+                        asking = [i for i in taken_over.inputs if i.asks]
+                        assert len(asking) == 1, "an error takes no neighbour with it"
+                    if isinstance(event, Input):
+                        assert event.texts[0] not in names, "no input is doubled"
+                        names[event.texts[0]] = at
+                    if isinstance(event, Answered | TurnFailed | InputsFailed):
+                        for offset in event.inputs:
+                            ends[offset].append(event.type)
+                    at += 1
+                assert state == segment.state, "carried state equals the reduce of all events"
+            assert all(len(how) == 1 for how in ends.values()), "an input ends once"
+            silent = {i.offset for i in state.pending if not i.asks}
+            for made, name in self.acknowledged:
+                if made != incarnation or state.deleted:
+                    continue
+                assert name in names, "an acknowledged input is in the log"
+                assert ends[names[name]] or names[name] in silent, "an input is not lost"
+        self._check_sweeps()
+        return seen
+
+    def _check(self, before: State, event: Event) -> None:
+        waiting = offsets(before.pending)
+        match event:
+            case TurnBegan():
+                assert before.open is None, "one turn at a time"
+                assert set(event.inputs) <= set(waiting), "only waiting inputs are taken"
+                asking = [i.offset for i in before.pending if i.asks]
+                taken = [o for o in asking if o in event.inputs]
+                assert taken, "a silent input asks for nothing"
+                assert taken == asking[: len(taken)], "turns take in the order of acceptance"
+            case Answered() | TurnFailed() | TurnAbandoned():
+                assert before.running(event.turn), "no closed turn says anything"
+            case InputsFailed():
+                assert set(event.inputs) <= set(waiting)
+
+    def _check_sweeps(self) -> None:
+        log = self.world.store.log
+        assert isinstance(log, MemoryLog)
+        for (incarnation, at), stored in log._store.segments[SESSION].items():
+            if incarnation <= max(self.deleted, default=0):
+                left = stored.at(at).events
+                assert left == (SessionDeleted(),), "only a bare tombstone is left"
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_every_law_holds_under_any_schedule(block: int) -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(block * RUNS // 10, (block + 1) * RUNS // 10):
+        story = Story(World(seed))
+        try:
+            story.tell()
+            seen += story.check()
+        except AssertionError as broken:
+            raise AssertionError(f"seed {seed}: {broken}") from broken
+    assert seen["answered"]
+    assert seen["turn_abandoned"], "the schedules are hostile"
