@@ -35,14 +35,14 @@ async def post_event(request: Request) -> Response:
     agent_key, session_key = _keys(request)
     post = Post(agent_key, session_key, dict(request.headers), await _body(request), _id(request))
     opened = await anyio.to_thread.run_sync(hosting().open, post)
-    _log(request, 201)
-    headers = {"x-request-id": post.request_id}
-    if opened.posted.stream:
-        frames = hosting().stream(opened, post.request_id)
-        headers |= {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(frames, 201, headers, media_type="text/event-stream")
-    answer = await hosting().answer(opened, lambda: _gone(request))
-    return JSONResponse(answer, 201, headers)
+    if not opened.posted.stream:
+        answer = await hosting().answer(opened, lambda: _gone(request))
+        return _told(request, JSONResponse(answer, 201))
+    frames = hosting().stream(opened, post.request_id)
+    unbuffered = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    return _told(
+        request, StreamingResponse(frames, 201, unbuffered, media_type="text/event-stream")
+    )
 
 
 def _keys(request: Request) -> tuple[str, str]:
@@ -79,12 +79,13 @@ async def failed(request: Request, error: Exception) -> Response:
     answer = error_answer(error, _id(request))
     if not isinstance(error, CuelineError):
         logger.error("unexpected error", extra=unexpected(error))
-    _log(request, answer.status)
-    return JSONResponse(answer.body, answer.status, answer.headers)
+    return _told(request, JSONResponse(answer.body, answer.status, answer.headers))
 
 
-def _log(request: Request, status: int) -> None:
-    logger.info("answered", route=f"POST {EVENTS}", status=status, request_id=_id(request))
+def _told(request: Request, response: Response) -> Response:
+    response.headers["x-request-id"] = _id(request)
+    logger.info("answered", status=response.status_code, request_id=_id(request))
+    return response
 
 
 async def nowhere(request: Request, _: Exception) -> Response:

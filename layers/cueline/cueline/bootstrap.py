@@ -1,6 +1,6 @@
 """The only place that picks adapters. Everything is made once, when it is first asked for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from cueline.adapters import aws
@@ -50,11 +50,10 @@ settings = cache(from_environment)
 @cache
 def ports() -> Ports:
     given, clock, dynamodb = settings(), SystemClock(), aws.dynamodb_client()
-    agents = DynamoAgents(dynamodb, given.table_name, clock)
     keys = DynamoKeys(dynamodb, given.table_name)
     return Ports(
         log=DynamoLog(dynamodb, given.table_name),
-        agents=CachedAgents(agents, clock, given.agent_cache_seconds),
+        agents=DynamoAgents(dynamodb, given.table_name, clock),
         sessions=DynamoSessions(dynamodb, given.table_name, clock),
         beats=DynamoBeats(dynamodb, given.table_name, clock),
         sweeper=DynamoSweeper(dynamodb, given.table_name),
@@ -72,13 +71,20 @@ def rest() -> Door:
 @cache
 def hosting() -> HostingDoor:
     given = settings()
-    inline = Inline(ports(), model, _limits(given))
-    return HostingDoor(ports(), _keys(given), inline, given.wait_seconds)
+    inline = Inline(_turn_ports(), model, _limits(given))
+    return HostingDoor(_turn_ports(), _keys(given), inline, given.wait_seconds)
 
 
 @cache
 def worker() -> Worker:
-    return Worker(ports(), model, _limits(settings()))
+    return Worker(_turn_ports(), model, _limits(settings()))
+
+
+@cache
+def _turn_ports() -> Ports:
+    """Turns use what they know of an agent for a while; only they do."""
+    agents = CachedAgents(ports().agents, ports().clock, settings().agent_cache_seconds)
+    return replace(ports(), agents=agents)
 
 
 @cache

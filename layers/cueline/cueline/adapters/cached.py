@@ -39,7 +39,7 @@ class _Remembered(Generic[T]):
 
 
 class CachedAgents:
-    """Agents as they were up to `seconds` ago; this process's own changes show at once."""
+    """Agents as they were up to `seconds` ago, but for this process's own changes."""
 
     def __init__(self, agents: Agents, clock: Clock, seconds: float) -> None:
         self._agents = agents
