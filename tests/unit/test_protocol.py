@@ -48,6 +48,8 @@ class Story:
     deleted: set[int] = field(default_factory=set)
     alive: dict[str, float] = field(default_factory=dict)
     """Turn -> the true time of its begin or last beat."""
+    silence: dict[str, float] = field(default_factory=dict)
+    """Turn -> the longest that anybody saw it not beating."""
 
     def tell(self) -> None:
         world, r = self.world, self.world.random
@@ -102,7 +104,7 @@ class Story:
                     if isinstance(event, TurnBegan):
                         self.alive[event.turn] = self.world.now
                     if isinstance(event, TurnAbandoned):
-                        silence = self.world.now - self.alive[event.turn]
+                        silence = self.silence[event.turn]
                         assert silence >= LEASE, "only a turn without a beat for a lease is dead"
             return found
 
@@ -114,7 +116,15 @@ class Story:
             self.alive[turn] = self.world.now
             beat(session, incarnation, turn)
 
-        beats.beat = beaten  # type: ignore[method-assign]
+        look = beats.look
+
+        def looked(session: str, incarnation: int, turns: Sequence[str]) -> dict[str, int]:
+            for turn in turns:
+                silent = self.world.now - self.alive[turn]
+                self.silence[turn] = max(silent, self.silence.get(turn, 0))
+            return look(session, incarnation, turns)
+
+        beats.beat, beats.look = beaten, looked  # type: ignore[method-assign]
 
     def post(self, me: Process, name: str) -> None:
         """Door 1: refused while another turn runs, else hosted here."""

@@ -68,10 +68,10 @@ def accept(
         return (new, TurnBegan(turn=turn, inputs=offsets(batch))) if began else (new,)
 
     build(tail.head.state, tail.head.at)  # refuses without a trace
+    armed_at = ports.clock.monotonic()
     if not repeated:
         # The dead man's switch comes first: whatever begins has a wake-up on its way already.
         ports.wake_ups.send(WakeUp(writer.session), delay=lease)
-    armed_at = ports.clock.monotonic()
     head, segment = writer.append(tail.head, build)
     if repeated:
         return repeated

@@ -1,7 +1,7 @@
 """What a wake-up does: takes over the dead, begins what can begin, hosts it to its end."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cueline.engine.append import Writer
 from cueline.engine.model import Model
@@ -11,7 +11,7 @@ from cueline.engine.turn import Host, Limits
 from cueline.engine.window import missing
 from cueline.errors import AgentNotFound
 from cueline.log.events import Event
-from cueline.log.segment import Tail
+from cueline.log.segment import Head
 from cueline.log.state import State, can_begin
 
 LIFETIME = 900
@@ -37,15 +37,18 @@ class Worker:
         if not tail.live(ports.clock.now()) and not tail.head.state.turns:
             return  # deleted, or expired with nothing under way
         turn, armed = ports.clock.id(), False
-        dead = self._dead(tail, wake_up)
+        dead = self._dead(tail.head, wake_up)
         if plan(tail.head.state, tail.head.at, dead, turn):
             # Brings help a lease after a death; the message itself only after its visibility.
             ports.wake_ups.send(WakeUp(session), delay=self.limits.lease)
             armed = True
 
         def build(state: State, at: int) -> Sequence[Event]:
-            still = [t for t in dead if state.running(t)]
-            return plan(state, at, still, turn) if armed else ()
+            if not armed:
+                return ()
+            # Looked at again where there is something to take over: arming took its time.
+            here = replace(tail.head, state=state)
+            return plan(state, at, self._dead(here, wake_up) if dead else (), turn)
 
         writer = Writer(ports.log, ports.clock, session, trace_id)
         head, segment = writer.append(tail.head, build)
@@ -63,12 +66,12 @@ class Worker:
             seen = ports.beats.look(session, head.incarnation, [t.id for t in head.state.turns])
             ports.wake_ups.send(WakeUp(session, seen), delay=self.limits.lease)
 
-    def _dead(self, tail: Tail, wake_up: WakeUp) -> list[str]:
+    def _dead(self, head: Head, wake_up: WakeUp) -> list[str]:
         """The second look. The queue's delay, not a clock, put a lease between it and the first."""
-        seen = [t.id for t in tail.head.state.turns if t.id in wake_up.look]
+        seen = [t.id for t in head.state.turns if t.id in wake_up.look]
         if not seen:
             return []
-        now = self.ports.beats.look(wake_up.session, tail.head.incarnation, seen)
+        now = self.ports.beats.look(wake_up.session, head.incarnation, seen)
         return [turn for turn in seen if now[turn] == wake_up.look[turn]]
 
     def _agent(self, session: str) -> Agent | None:
