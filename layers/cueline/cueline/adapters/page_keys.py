@@ -33,8 +33,7 @@ def rank_in(given: str | None, of: str) -> str:
     except (ValueError, binascii.Error, RecursionError):
         raise InvalidPageKey from None
     match found:
-        case [str(name), str(last)] if name == of and _RANK.fullmatch(last):
-            # Decoders are lenient; only the one true form comes back in.
-            if page_key(of, last) == given:
-                return last
+        # Decoders are lenient: only what this list itself would have made comes back in.
+        case [str(), str(last)] if _RANK.fullmatch(last) and page_key(of, last) == given:
+            return last
     raise InvalidPageKey
