@@ -31,7 +31,7 @@ from cueline.log.segment import Segment, Session
 from cueline.log.state import State, Turn, fold, offsets
 from tests.simulation import Model, Process, World
 
-RUNS = int(os.environ.get("PROTOCOL_RUNS", "150"))
+RUNS = int(os.environ.get("PROTOCOL_RUNS", "400"))
 SESSION = "a.s"
 LEASE = 30
 LAST = "the last message"
