@@ -22,7 +22,7 @@ LAMBDA_PLATFORM := manylinux2014_x86_64
 PARAMETERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check build deploy lock clean environments
+.PHONY: help run test check build deploy key lock clean environments
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ build: $(SAM) ## Build what AWS gets, into .aws-sam/build
 
 deploy: $(VENV) build ## Build and deploy to AWS: make deploy PARAMETERS="ModelName=... ModelSecretArn=..."
 	.envs/sam/bin/sam deploy --parameter-overrides PythonRuntime=python$(VERSION) $(PARAMETERS)
+
+key: $(VENV) ## Make an API key for the deployed stack: make key NAME=website
+	PYTHONPATH=layers/cueline .venv/bin/python -m local.key --name "$(NAME)"
 
 lock: $(LOCKER) ## Compile every lock again from its .in file
 	@for input in layers/dependencies tests tests/clients local/requirements/emulator \
