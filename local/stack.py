@@ -121,6 +121,8 @@ class Stack:
             "OpenAiBaseUrl": practice if practice_port else get("OPENAI_BASE_URL", ""),
             "ModelSecretArn": store_secret(endpoint, key) if key else "",
             "LeaseSeconds": get("LEASE_SECONDS") or "30",
+            # The emulator starts as many workers as it may, and unpacks the layers for each.
+            "WorkerConcurrency": "4",
             "LogRetentionDays": "1",
         }
 
