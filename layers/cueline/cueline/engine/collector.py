@@ -1,5 +1,7 @@
 """What happens when the store has dropped a session's META, by its hint or after a delete."""
 
+from dataclasses import replace
+
 from cueline.engine.append import Writer
 from cueline.engine.ports import Ports, WakeUp
 from cueline.errors import AgentNotFound, Unavailable
@@ -21,7 +23,8 @@ def collect(ports: Ports, removed: Session, trace_id: str) -> None:
     if seen.incarnation < removed.incarnation:  # nothing was ever said in it
         seen = Head(removed.incarnation, 0, State())
     if not seen.state.deleted:
-        if not removed.expired(seen.written_at, ports.clock.now()) and _put_back(ports, removed):
+        alive = replace(tail, session=removed, head=seen).live(ports.clock.now())
+        if alive and _put_back(ports, removed):
             return
         writer = Writer(ports.log, ports.clock, removed.id, trace_id)
         head, _ = writer.append(
