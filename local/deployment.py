@@ -27,6 +27,7 @@ STACK = "cueline"
 BUCKET = "cueline-artifacts"
 SECRET = "cueline/model"  # noqa: S105
 REGION = "us-east-1"
+WORKERS = 4
 SAM = ROOT / ".envs/sam/bin/sam"
 # Shared by every state, so that dependencies are installed once; a lock keeps builds apart.
 WORKSHOP = ROOT / ".aws-sam/local"
@@ -175,6 +176,19 @@ def describe(endpoint: str, resources: dict[str, Any]) -> Deployment | None:
     )
 
 
+def limit_workers(endpoint: str) -> None:
+    """The emulator starts as many workers as it may, and unpacks all layers for each.
+
+    Not by a parameter of the template: it takes a parameter for text, and then counts no longer.
+    """
+    functions = client("lambda", endpoint)
+    for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
+        if "ScalingConfig" in mapping:
+            functions.update_event_source_mapping(
+                UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": WORKERS}
+            )
+
+
 def store_secret(endpoint: str, value: str) -> str:
     """Keep the provider's key where the functions look for it on AWS too, and return its ARN."""
     secrets = client("secretsmanager", endpoint)
@@ -213,6 +227,7 @@ def up_to_date(
     build(built, folder / "logs/sam.log")
     say("deploying it to the emulator (sam deploy)")
     deploy(built, endpoint, parameters, folder / "logs/sam.log")
+    limit_workers(endpoint)
     deployment = describe(endpoint, resources)
     if deployment is None:
         raise StartError(f"sam deploy left no usable stack; see {folder / 'logs/sam.log'}")

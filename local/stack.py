@@ -121,8 +121,6 @@ class Stack:
             "OpenAiBaseUrl": practice if practice_port else get("OPENAI_BASE_URL", ""),
             "ModelSecretArn": store_secret(endpoint, key) if key else "",
             "LeaseSeconds": get("LEASE_SECONDS") or "30",
-            # The emulator starts as many workers as it may, and unpacks the layers for each.
-            "WorkerConcurrency": "4",
             "LogRetentionDays": "1",
         }
 
@@ -206,7 +204,7 @@ class Stack:
     # --- while it runs -------------------------------------------------------------------------
 
     def keep_up(self) -> None:
-        """Restart what died; return never."""
+        """Restarts what died; never returns."""
         dynamodb = client("dynamodb", self.endpoint)
         swept = time.monotonic()
         while True:
@@ -233,8 +231,8 @@ class Stack:
 
     def stop(self) -> None:
         """Callers first, the emulator last, so that its state holds all that they did."""
-        names = ["edge", "streaming function", "practice model", "emulator"]
-        for process in sorted(self.running, key=lambda process: names.index(process.name)):
+        order = ["edge", "streaming function", "practice model", "emulator"].index
+        for process in sorted(self.running, key=lambda process: order(process.name)):
             self._say(f"stopping the {process.name}")
             process.stop()
         shutil.rmtree(self.state / "tmp", ignore_errors=True)
@@ -250,9 +248,8 @@ class Stack:
             if practice
             else f"The model at {self.environment.get('OPENAI_BASE_URL') or 'OpenAI'} answers."
         )
-        self._say(
-            f"{model}\nLogs: {self.state / 'logs'}; Ctrl-C stops everything and keeps its state."
-        )
+        logs = self.state / "logs"
+        self._say(f"{model}\nLogs: {logs}; Ctrl-C stops everything and keeps its state.")
         post = "-H 'content-type: application/json' -d"
         agent = (
             '{"key":"guide","name":"Guide","tool_configurations":{},"model":{"name":"practice"},'
