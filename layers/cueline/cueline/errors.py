@@ -27,7 +27,7 @@ from typing import ClassVar
 
 
 class CuelineError(Exception):
-    """Base of all; `code` is stable, the message is for people, `retryable` says if a retry helps."""
+    """Base of all. `code` is stable, the message for people; `retryable`: a retry may help."""
 
     code: ClassVar[str] = "internal_error"
     retryable: bool = False
