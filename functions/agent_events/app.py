@@ -1,6 +1,5 @@
 """Posting an event to a session, under the Lambda Web Adapter, so that the answer can stream."""
 
-import re
 from functools import cache
 
 import anyio.to_thread
@@ -16,9 +15,9 @@ from cueline.doors.agent_events.body import MAX_BODY
 from cueline.doors.agent_events.errors import error_answer
 from cueline.doors.agent_events.hosting import Hosting, Post
 from cueline.doors.agent_events.routes import RouteNotFound
+from cueline.doors.asgi import body_of, gone, path_parts, request_id
 from cueline.errors import CuelineError, unexpected
 
-REQUEST_ID = re.compile(r'"requestId" ?: ?"([A-Za-z0-9_-]{1,64})"')
 EVENTS = "/v2/agents/{agent_key}/sessions/{session_key}/events"
 
 logger = Logger()
@@ -32,11 +31,12 @@ def hosting() -> Hosting:
 
 async def post_event(request: Request) -> Response:
     """201 with the turn's events, in JSON or as a stream of server-sent events."""
-    agent_key, session_key = _keys(request)
-    post = Post(agent_key, session_key, dict(request.headers), await _body(request), _id(request))
+    _, _, _, agent_key, _, session_key, _ = path_parts(request)
+    body = await body_of(request, MAX_BODY)
+    post = Post(agent_key, session_key, dict(request.headers), body, _id(request))
     opened = await anyio.to_thread.run_sync(hosting().open, post)
     if not opened.posted.stream:
-        answer = await hosting().answer(opened, lambda: _gone(request))
+        answer = await hosting().answer(opened, lambda: gone(request))
         return _told(request, JSONResponse(answer, 201))
     frames = hosting().stream(opened, post.request_id)
     unbuffered = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -45,34 +45,8 @@ async def post_event(request: Request) -> Response:
     )
 
 
-def _keys(request: Request) -> tuple[str, str]:
-    """As they stand in the path: the door decodes them."""
-    parts = request.scope["raw_path"].decode("ascii", "replace").split("/")
-    return parts[3], parts[5]
-
-
 def _id(request: Request) -> str:
-    """API Gateway's own, which the adapter passes on; a new one where there is no gateway."""
-    if not hasattr(request.state, "id"):
-        context = request.headers.get("x-amzn-request-context", "")
-        found = REQUEST_ID.search(context)
-        request.state.id = found[1] if found else bootstrap.ports().clock.id()
-    return str(request.state.id)
-
-
-async def _body(request: Request) -> bytes:
-    """At most one byte more than is allowed: the door refuses it before it parses it."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            break
-    return body[: MAX_BODY + 1]
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        ...
+    return request_id(request, bootstrap.ports().clock)
 
 
 async def failed(request: Request, error: Exception) -> Response:

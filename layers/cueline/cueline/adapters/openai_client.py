@@ -149,11 +149,6 @@ class _Capped(httpx2.SyncByteStream):
         self._inner.close()
 
 
-class _Http(httpx2.Client):
-    def __del__(self) -> None:
-        self.close()  # as the openai package does for the one that it makes itself
-
-
 @functools.lru_cache(maxsize=8)
 def shared_client(api_key: str, base_url: str) -> OpenAI:
     """The process's client for this key and server; safe for use from several threads."""
@@ -161,7 +156,7 @@ def shared_client(api_key: str, base_url: str) -> OpenAI:
         api_key=api_key,
         base_url=base_url,
         max_retries=0,  # the engine retries: it knows the deadline and what was shown already
-        http_client=_Http(
+        http_client=httpx2.Client(
             transport=_Transport(_proxy(base_url)),
             # A redirect would carry the conversation to a server that nobody configured.
             follow_redirects=False,

@@ -1,0 +1,38 @@
+"""What every door that streams wants of an ASGI request."""
+
+import re
+
+from starlette.requests import Request
+
+from cueline.engine.ports import Clock
+
+_REQUEST_ID = re.compile(r'"requestId" ?: ?"([A-Za-z0-9_-]{1,64})"')
+
+
+def request_id(request: Request, clock: Clock) -> str:
+    """API Gateway's own, which the adapter passes on; a new one where there is no gateway."""
+    if not hasattr(request.state, "id"):
+        found = _REQUEST_ID.search(request.headers.get("x-amzn-request-context", ""))
+        request.state.id = found[1] if found else clock.id()
+    return str(request.state.id)
+
+
+def path_parts(request: Request) -> list[str]:
+    """As they stand in the path, before anything is decoded; the first is empty."""
+    return bytes(request.scope["raw_path"]).decode("ascii", "replace").split("/")
+
+
+async def body_of(request: Request, limit: int) -> bytes:
+    """At most one byte more than `limit`, so that the door sees that it is too large."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            break
+    return body[: limit + 1]
+
+
+async def gone(request: Request) -> None:
+    """Ends when the caller goes away; the body must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        ...
