@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any, Self
@@ -152,16 +153,15 @@ class _Capped(httpx2.SyncByteStream):
 @functools.lru_cache(maxsize=8)
 def shared_client(api_key: str, base_url: str) -> OpenAI:
     """The process's client for this key and server; safe for use from several threads."""
-    return OpenAI(
-        api_key=api_key,
-        base_url=base_url,
-        max_retries=0,  # the engine retries: it knows the deadline and what was shown already
-        http_client=httpx2.Client(
-            transport=_Transport(_proxy(base_url)),
-            # A redirect would carry the conversation to a server that nobody configured.
-            follow_redirects=False,
-        ),
+    http = httpx2.Client(
+        transport=_Transport(_proxy(base_url)),
+        # A redirect would carry the conversation to a server that nobody configured.
+        follow_redirects=False,
     )
+    # No retries: the engine retries, which knows the deadline and what was shown already.
+    client = OpenAI(api_key=api_key, base_url=base_url, max_retries=0, http_client=http)
+    weakref.finalize(client, http.close)
+    return client
 
 
 def _proxy(base_url: str) -> str | None:
