@@ -51,7 +51,7 @@ key: $(VENV) ## Make an API key for the deployed stack: make key NAME=website
 
 lock: $(LOCKER) ## Compile every lock again from its .in file
 	@for input in layers/dependencies tests tests/clients local/requirements/emulator \
-	        local/requirements/sam; do \
+	        local/requirements/sam local/requirements/lock; do \
 	    file=$$input.in; [ -f $$file ] || file=$$input/requirements.in; \
 	    echo "locking $$file"; \
 	    .envs/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \

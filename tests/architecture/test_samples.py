@@ -5,12 +5,13 @@ import importlib
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.model import OperationModel
 from moto import mock_aws
 from starlette.testclient import TestClient
 
@@ -73,12 +74,31 @@ class Context:
         return 30_000
 
 
+def allowed(function: str) -> set[str]:
+    """The actions that the template grants a function."""
+    policies = FUNCTIONS[function]["Properties"]["Policies"]
+    return {
+        action
+        for policy in policies
+        for statement in policy.get("Statement", [])
+        for action in statement["Action"]
+    }
+
+
 @dataclass
 class Deployed:
     """The handlers on a table and a queue of their own."""
 
     dynamodb: Any
     table: str
+    done: set[str] = field(default_factory=set)
+    """The actions that the handlers needed."""
+
+    def note(self, params: dict[str, Any], model: OperationModel, **_: Any) -> None:
+        service, name = model.service_model.service_name, model.name
+        parts = params.get("TransactItems")  # allowed if all its parts are
+        names = [f"{kind}Item" for part in parts for kind in part] if parts else [name]
+        self.done |= {f"{service}:{one}" for one in names}
 
     def invoke(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
         handler = importlib.import_module(f"functions.{function}.app").lambda_handler
@@ -129,7 +149,9 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
         monkeypatch.setenv("WAKE_UPS_URL", queue)
         secret = hashlib.sha256(b"secret").hexdigest()
         DynamoKeys(dynamodb, "cueline").put(Key("sample", secret))
-        yield Deployed(dynamodb, "cueline")
+        made = Deployed(dynamodb, "cueline")
+        aws._session().events.register("provide-client-params.*", made.note)
+        yield made
         forget()
 
 
@@ -156,6 +178,8 @@ def test_the_door_takes_its_samples(deployed: Deployed, path: Path) -> None:
     else:
         expected = {"post": 201, "delete": 204}.get(path.stem.split("_")[0], 200)
         assert answer["statusCode"] == expected, body
+    assert deployed.done
+    assert deployed.done <= allowed("AgentsFunction")
 
 
 def test_the_streaming_door_takes_its_sample(
@@ -169,21 +193,43 @@ def test_the_streaming_door_takes_its_sample(
         monkeypatch.setenv("OPENAI_BASE_URL", f"{url}/v1")
         assert deployed.rest(CREATE_AGENT)["statusCode"] == 201
         assert deployed.rest(CREATE_SESSION)["statusCode"] == 201
+        deployed.done.clear()
         with TestClient(app) as client:
             answer = client.post(event["path"], content=event["body"], headers=headers)
     assert answer.status_code == 201, answer.text
     assert answer.headers["x-request-id"] == event["requestContext"]["requestId"]
     types = [one["type"] for one in answer.json()["events"]]
     assert (types[0], types[-1]) == ("input_message", "agent_output")
+    assert deployed.done
+    assert deployed.done <= allowed("AgentEventsFunction")
 
 
 def test_the_worker_takes_its_sample(deployed: Deployed) -> None:
-    assert deployed.invoke("worker", load(EVENTS / "worker/wake_up.json")) == {
-        "batchItemFailures": []
-    }
+    event = load(EVENTS / "worker/wake_up.json")
+    assert deployed.invoke("worker", event) == {"batchItemFailures": []}
+    assert deployed.done
+    assert deployed.done <= allowed("WorkerFunction")
 
 
 def test_the_collector_takes_its_sample(deployed: Deployed) -> None:
     """The session's META is gone and nothing was ever said in it: its log is closed."""
-    answer = deployed.invoke("collector", load(EVENTS / "collector/meta_removed.json"))
-    assert answer == {"batchItemFailures": []}
+    event = load(EVENTS / "collector/meta_removed.json")
+    assert deployed.invoke("collector", event) == {"batchItemFailures": []}
+    assert [item["sk"]["S"][:2] for item in deployed.items("support.order-42")] == ["E#"]
+    assert deployed.done
+    assert deployed.done <= allowed("CollectorFunction")
+
+
+def test_the_worker_may_do_all_that_a_removed_session_needs(deployed: Deployed) -> None:
+    """Blanking, then clearing, which its queue brings it to much later."""
+    deployed.rest(CREATE_AGENT)
+    deployed.rest(CREATE_SESSION)
+    deployed.rest(file_name("delete", "/v2/agents/{agent_key}/sessions/{session_key}"))
+    deployed.done.clear()
+    for sweep_round in (1, 2):
+        event = load(EVENTS / "worker/wake_up.json")
+        body = {"session": "support.order-42", "sweep": [9_999_999_999_999, sweep_round]}
+        event["Records"][0]["body"] = json.dumps(body)
+        assert deployed.invoke("worker", event) == {"batchItemFailures": []}
+    assert deployed.done
+    assert deployed.done <= allowed("WorkerFunction")
