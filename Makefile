@@ -28,7 +28,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Run everything on this machine: http://127.0.0.1:8800 (PORT=8801 make run for another port)
-	@$(MAKE) --no-print-directory -j3 $(VENV) $(EMULATOR) $(SAM)
+	@$(MAKE) -s --no-print-directory -j3 $(VENV) $(EMULATOR) $(SAM)
 	@exec .venv/bin/python -m local
 
 test: environments check ## Check the code, then run every test, the published clients' included
@@ -62,7 +62,7 @@ clean: ## Remove what was built and the local stack's state; keep the environmen
 	rm -rf .aws-sam .local .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 environments:
-	@$(MAKE) --no-print-directory -j4 $(VENV) $(EMULATOR) $(SAM) $(CLIENTS)
+	@$(MAKE) -s --no-print-directory -j4 $(VENV) $(EMULATOR) $(SAM) $(CLIENTS)
 
 # Tools with pins of their own get an environment of their own: the emulator runs functions in its
 # interpreter, SAM and the published clients pin what the runtime pins differently.

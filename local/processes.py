@@ -64,12 +64,14 @@ class Process:
     def tail(self, lines: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def wait_for(self, url: str, seconds: float) -> None:
-        """Until `url` answers with success."""
+    def wait_for(self, url: str, seconds: float, also: "Sequence[Process]" = ()) -> None:
+        """Until `url` answers with success, which needs the processes of `also` too."""
         deadline = time.monotonic() + seconds
         while not answers(url):
-            if self.code is not None:
-                raise StartError(f"The {self.name} ended at once. {self.log} ends:\n{self.tail()}")
+            for ended in (one for one in (self, *also) if one.code is not None):
+                raise StartError(
+                    f"The {ended.name} ended at once. {ended.log} ends:\n{ended.tail()}"
+                )
             if time.monotonic() > deadline:
                 raise StartError(
                     f"The {self.name} did not answer at {url} within {seconds:.0f} s. "

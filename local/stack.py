@@ -63,12 +63,10 @@ class Stack:
         self.deployment = up_to_date(endpoint, parameters, self.state, self._say)
         self._say("starting the streaming function and the edge")
         self.streaming_port = free_port()
-        self.streaming = self._streaming()
-        streaming_url = f"http://{HOST}:{self.streaming_port}"
-        self.streaming.wait_for(f"{streaming_url}/healthz", 30)
-        self.edge = self._edge(streaming_url)
+        streaming, edge = self._streaming(), self._edge()
         self.url = f"http://{HOST}:{self.listener.getsockname()[1]}"
-        self.edge.wait_for(f"{self.url}/healthz", 60)
+        # Asks all parts; the first time, the emulator unpacks the layers.
+        edge.wait_for(f"{self.url}/healthz", 60, also=[streaming])
         self._ready(practice)
 
     def _ports(self) -> dict[str, int]:
@@ -159,7 +157,7 @@ class Stack:
         link.symlink_to(getattr(sys, "_base_executable", sys.executable))
         return folder
 
-    def _edge(self, streaming_url: str) -> Process:
+    def _edge(self) -> Process:
         deployment, number = self.deployment, self.listener.fileno()
         rest = f"{self.endpoint}/_aws/execute-api/{deployment.api_id}/{deployment.stage}"
         return self._run(
@@ -168,7 +166,7 @@ class Stack:
                 *(sys.executable, "-m", "local.edge"),
                 *("--socket", str(number)),
                 *("--rest", rest),
-                *("--streaming", streaming_url),
+                *("--streaming", f"http://{HOST}:{self.streaming_port}"),
                 *("--streaming-arn", deployment.streaming_arn),
             ],
             {},
@@ -220,7 +218,7 @@ class Stack:
         self.running.remove(process)
         again: dict[str, Callable[[], Process]] = {
             "streaming function": self._streaming,
-            "edge": lambda: self._edge(f"http://{HOST}:{self.streaming_port}"),
+            "edge": self._edge,
         }
         if process.name not in again:
             raise StartError(f"The {process.name} ended. {process.log} ends:\n{process.tail()}")
