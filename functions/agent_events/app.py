@@ -1,6 +1,7 @@
 """Posting an event to a session, under the Lambda Web Adapter, so that the answer can stream."""
 
 from functools import cache
+from urllib.parse import quote
 
 import anyio.to_thread
 from aws_lambda_powertools import Logger
@@ -15,7 +16,7 @@ from cueline.doors.agent_events.body import MAX_BODY
 from cueline.doors.agent_events.errors import error_answer
 from cueline.doors.agent_events.hosting import Hosting, Post
 from cueline.doors.agent_events.routes import RouteNotFound
-from cueline.doors.asgi import body_of, gone, path_parts, request_id
+from cueline.doors.asgi import body_of, gone, request_id
 from cueline.errors import CuelineError, unexpected
 
 EVENTS = "/v2/agents/{agent_key}/sessions/{session_key}/events"
@@ -26,14 +27,15 @@ logger = Logger()
 @cache
 def hosting() -> Hosting:
     door = bootstrap.hosting()
-    return Hosting(door.ports, door.keys, door.inline, door.wait_seconds)
+    return Hosting(door.ports, door.keys, door.inline, door.wait_seconds, door.stream_seconds)
 
 
 async def post_event(request: Request) -> Response:
     """201 with the turn's events, in JSON or as a stream of server-sent events."""
-    _, _, _, agent_key, _, session_key, _ = path_parts(request)
     body = await body_of(request, MAX_BODY)
-    post = Post(agent_key, session_key, dict(request.headers), body, _id(request))
+    # Quoted again: the door decodes keys, once.
+    keys = [quote(request.path_params[name], safe="") for name in ("agent_key", "session_key")]
+    post = Post(keys[0], keys[1], dict(request.headers), body, _id(request))
     opened = await anyio.to_thread.run_sync(hosting().open, post)
     if not opened.posted.stream:
         answer = await hosting().answer(opened, lambda: gone(request))

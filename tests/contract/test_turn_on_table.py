@@ -6,7 +6,7 @@ import pytest
 
 from cueline.adapters.cached import CachedAgents
 from cueline.engine import sessions
-from cueline.engine.inline import Inline, Waiting
+from cueline.engine.inline import Caller, Inline
 from cueline.engine.ports import Agent, Ports
 from cueline.engine.turn import Limits
 from cueline.engine.window import read_from
@@ -27,7 +27,7 @@ def made(backend: Backend) -> Ports:
     return replace(backend.ports, agents=cached)
 
 
-def accept(ports: Ports, model: ScriptedModel, text: str) -> Waiting:
+def accept(ports: Ports, model: ScriptedModel, text: str) -> Caller:
     session, tail = sessions.find(ports, "support", "s1")
     inline = Inline(ports, lambda: model, Limits())
     new = Input(texts=(text,), digest=text)

@@ -78,7 +78,7 @@ def hosting(monkeypatch: pytest.MonkeyPatch) -> bootstrap.HostingDoor:
     sessions.create(ports, Session("a", "s", 0, "S", 0), "trace")
     model = ScriptedModel()
     inline = Inline(ports, lambda: model, Limits())
-    made = bootstrap.HostingDoor(ports, None, inline, wait_seconds=20)
+    made = bootstrap.HostingDoor(ports, None, inline, wait_seconds=20, stream_seconds=20)
     monkeypatch.setattr(bootstrap, "hosting", lambda: made)
     monkeypatch.setattr(bootstrap, "ports", lambda: ports)
     function.hosting.cache_clear()

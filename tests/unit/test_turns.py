@@ -1,8 +1,9 @@
 """The plain turn on the memory adapters: accepted, hosted, ended; repeated, refused, followed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,13 +11,21 @@ from cueline.adapters.memory import MemoryWakeUps, memory_ports
 from cueline.adapters.wake_ups import wake_up_from_json
 from cueline.engine import sessions
 from cueline.engine.accept import Accepted
-from cueline.engine.inline import Inline, Waiting
-from cueline.engine.model import End, Said, TextDelta, ThinkingDelta
+from cueline.engine.inline import Caller, Inline
+from cueline.engine.model import (
+    Chunk,
+    End,
+    Model,
+    ModelRequest,
+    Said,
+    TextDelta,
+    ThinkingDelta,
+)
 from cueline.engine.ports import Agent, Instruction, Ports, WakeUp
-from cueline.engine.turn import Limits
+from cueline.engine.turn import Host, Limits
 from cueline.engine.window import read_from
 from cueline.engine.worker import Worker
-from cueline.errors import TurnRunning
+from cueline.errors import ModelError, SessionNotFound, TurnRunning
 from cueline.log.events import (
     Answered,
     Event,
@@ -27,6 +36,7 @@ from cueline.log.events import (
     TurnAbandoned,
     TurnBegan,
     TurnFailed,
+    TurnHandedOver,
     TurnOverran,
 )
 from cueline.log.segment import Session
@@ -64,11 +74,17 @@ class Bench:
         new = Session("a", "s", 0, "S", 0, tti_minutes=tti_minutes)
         return sessions.create(self.ports, new, "trace")
 
-    def accept(self, text: str, digest: str = "") -> Waiting:
+    def limit(self, **limits: Any) -> None:
+        self.limits = replace(self.limits, **limits)
+        self.inline = Inline(self.ports, lambda: self.model, self.limits)
+        self.worker = Worker(self.ports, lambda: self.model, self.limits)
+
+    def accept(self, text: str, *, retries: bool = True) -> Caller:
         session, _ = sessions.find(self.ports, "a", "s")
         tail = self.ports.log.tail(SESSION, self.limits.window_bytes)
-        new = Input(texts=(text,), digest=digest or text)
-        return self.inline.accept(session, self.ports.agents.get("a"), tail, new, "trace")
+        new = Input(texts=(text,), digest=text)
+        agent = self.ports.agents.get("a")
+        return self.inline.accept(session, agent, tail, new, "trace", retries=retries)
 
     def say(self, text: str) -> list[Event]:
         return [r.event for r in self.accept(text).run(lambda _: None)]
@@ -93,7 +109,7 @@ def bench() -> Bench:
     return Bench()
 
 
-def turn_of(waiting: Waiting) -> str:
+def turn_of(waiting: Caller) -> str:
     assert isinstance(waiting.accepted, Accepted)
     assert waiting.accepted.turn
     return waiting.accepted.turn
@@ -131,8 +147,7 @@ def test_message_1_of_60_is_seen(bench: Bench) -> None:
 
 
 def test_the_window_drops_the_oldest_turns_beyond_its_limit(bench: Bench) -> None:
-    bench.limits = replace(bench.limits, window_bytes=400)
-    bench.inline = Inline(bench.ports, lambda: bench.model, bench.limits)
+    bench.limit(window_bytes=400)
     for n in range(20):
         bench.say(f"message {n + 1}")
     seen = texts(bench.model.asked[-1].items)
@@ -173,6 +188,7 @@ def test_a_repeat_of_the_running_input_waits_for_the_same_answer(bench: Bench) -
 def test_after_an_overrun_a_repeat_gets_the_answer_that_was_missed(bench: Bench) -> None:
     first = bench.accept("one")
     refusal = first.give_up()
+    assert refusal
     assert refusal.turn == turn_of(first)
     first.give_up()  # says it once
     assert [type(e) for e in bench.log()] == [Input, TurnBegan, TurnOverran]
@@ -231,8 +247,7 @@ def test_tries_are_bounded(bench: Bench) -> None:
 
 
 def test_a_pause_that_ends_after_the_deadline_is_not_made(bench: Bench) -> None:
-    bench.limits = replace(bench.limits, turn=5.0)
-    bench.inline = Inline(bench.ports, lambda: bench.model, bench.limits)
+    bench.limit(turn=5.0)
     bench.model.scripts = [[overloaded(retry_after=6)]]
     assert isinstance(bench.say("one")[-1], TurnFailed)
 
@@ -341,3 +356,125 @@ def test_a_deleted_session_stops_its_turn() -> None:
     sessions.delete(bench.ports, "a", "s", "trace")
     assert waiting.run(lambda _: None) == []
     assert bench.ports.log.tail(SESSION).head.state.deleted
+
+
+# --- a model whose window is smaller than ours ---------------------------------------------------
+
+
+class SmallModel(ScriptedModel):
+    """Takes so many characters, as a model behind a local server may."""
+
+    def stream(self, request: ModelRequest, deadline: float) -> Iterator[Chunk]:
+        if sum(len(text) for text in texts(request.items)) > 3_000:
+            self.asked.append(request)
+            raise ModelError("context_limit_exceeded", "Too long.", retryable=False)
+        return super().stream(request, deadline)
+
+
+def test_a_session_that_outgrows_its_model_loses_its_oldest_turns(bench: Bench) -> None:
+    bench.model = SmallModel()
+    for n in range(30):
+        assert isinstance(bench.say(f"this is message {n} " + 200 * "x")[-1], Answered)
+    seen = texts(bench.model.asked[-1].items)
+    assert seen[-1].startswith("this is message 29")
+    assert len(seen) > 5
+
+
+def test_a_message_that_no_window_holds_fails_alone(bench: Bench) -> None:
+    bench.model = SmallModel()
+    bench.say("hello")
+    failed = bench.say("x" * 4_000)[-1]
+    assert isinstance(failed, TurnFailed)
+    assert failed.code == "context_limit_exceeded"
+    asked = len(bench.model.asked)
+    assert isinstance(bench.say("and now?")[-1], Answered)
+    assert len(bench.model.asked) == asked + 1
+    assert texts(bench.model.asked[-1].items) == ["hello", "ok", "and now?"]
+
+
+# --- hosts that are stopped ----------------------------------------------------------------------
+
+
+def test_where_processes_freeze_an_overrun_is_handed_over_at_once(bench: Bench) -> None:
+    bench.limit(freezes=True)
+    first = bench.accept("one")
+    assert first.give_up()
+    assert [type(e) for e in bench.log()[2:]] == [TurnOverran, TurnHandedOver]
+    assert bench.sent[-1] == WakeUp(SESSION)
+    bench.wake()
+    assert isinstance(bench.log()[-1], Answered)
+    assert bench.ports.log.tail(SESSION).head.state.tries == {}
+    done = bench.log()
+    first.run(lambda _: None)  # thawed
+    assert bench.log() == done
+    assert isinstance(bench.say("one")[-1], Answered)  # the client's repeat gets that answer
+    assert bench.log() == done
+
+
+def test_a_thawed_host_does_not_fail_its_turn_with_a_dead_connection(bench: Bench) -> None:
+    waiting = bench.accept("one")
+    bench.model.scripts = [[TextDelta("half an"), overloaded()]]
+    pauses = iter([0, LEASE])
+    bench.model.before = lambda: bench.clock.sleep(next(pauses))
+    waiting.stopped.set()  # nobody is left to wait for who takes over
+    waiting.run(lambda _: None)
+    assert [type(e) for e in bench.log()] == [Input, TurnBegan]
+
+
+def test_a_caller_whose_time_ends_with_the_turn_gets_the_answer(bench: Bench) -> None:
+    waiting = bench.accept("one")
+    answer = waiting.run(lambda _: None)
+    assert waiting.give_up() is None
+    assert isinstance(answer[-1].event, Answered)
+    assert not waiting.stopped.is_set()
+
+
+def test_a_reader_gets_no_event_twice_after_a_takeover(bench: Bench) -> None:
+    waiting = bench.accept("one")
+    bench.wake({turn_of(waiting): 0})
+    said: list[Recorded] = []
+    waiting.run(lambda what: said.append(what) if isinstance(what, Recorded) else None)
+    assert len({r.offset for r in said}) == len(said)
+    assert [type(r.event) for r in said] == [Input, TurnBegan, TurnBegan, Answered]
+
+
+def test_a_person_who_tries_a_failed_message_again_is_not_told_the_old_failure(
+    bench: Bench,
+) -> None:
+    bench.model.scripts = [[refused()]]
+    bench.say("one")
+    again = bench.accept("one", retries=False).run(lambda _: None)
+    assert isinstance(again[-1].event, Answered)
+
+
+def test_a_model_that_cannot_be_made_is_a_visible_failure(bench: Bench) -> None:
+    def unmade() -> Model:
+        raise ModelError("model_unauthorized", "No secret.", retryable=False)
+
+    bench.inline = Inline(bench.ports, unmade, bench.limits)
+    failed = bench.say("one")[-1]
+    assert isinstance(failed, TurnFailed)
+    assert failed.code == "model_unauthorized"
+
+
+def test_a_session_that_is_made_anew_meanwhile_gets_nothing_of_the_old_one(bench: Bench) -> None:
+    bench.say("old secret")
+    session, _ = sessions.find(bench.ports, "a", "s")
+    tail = bench.ports.log.tail(SESSION, bench.limits.window_bytes)
+    sessions.delete(bench.ports, "a", "s", "trace")
+    bench.clock.sleep(1)
+    bench.make()
+    with pytest.raises(SessionNotFound):
+        bench.inline.accept(
+            session, bench.ports.agents.get("a"), tail, Input(texts=("new",)), "trace"
+        )
+    assert bench.ports.log.tail(SESSION).head.at == 0
+
+
+def test_a_heartbeat_outlives_its_errors(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = bench.accept("one")
+    host = Host(
+        bench.ports, lambda: bench.model, waiting.writer, 1, turn_of(waiting), bench.limits, 0
+    )
+    monkeypatch.setattr(type(bench.ports.beats), "beat", lambda *_: 1 / 0)
+    host._beat()

@@ -1,7 +1,10 @@
 """The only place that picks adapters. Everything is made once, when it is first asked for."""
 
+import logging
 from dataclasses import dataclass, replace
 from functools import cache
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from cueline.adapters import aws
 from cueline.adapters.cached import CachedAgents, CachedKeys
@@ -19,9 +22,12 @@ from cueline.engine.model import Model
 from cueline.engine.ports import Keys, Ports
 from cueline.engine.turn import Limits
 from cueline.engine.worker import Worker
+from cueline.errors import ModelError, unexpected
 from cueline.settings import Settings, from_environment
 
 __all__ = ["session_from_item", "wake_up_from_json"]
+
+logger = logging.getLogger(__name__)
 
 KEY_SECONDS = 60.0
 
@@ -36,12 +42,13 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class HostingDoor:
-    """A door whose callers may wait for the answer, at most `wait_seconds` for one in JSON."""
+    """A door whose callers may wait for the answer, at most so many seconds."""
 
     ports: Ports
     keys: Keys | None
     inline: Inline
     wait_seconds: float
+    stream_seconds: float
 
 
 settings = cache(from_environment)
@@ -72,7 +79,9 @@ def rest() -> Door:
 def hosting() -> HostingDoor:
     given = settings()
     inline = Inline(_turn_ports(), model, _limits(given))
-    return HostingDoor(_turn_ports(), _keys(given), inline, given.wait_seconds)
+    return HostingDoor(
+        _turn_ports(), _keys(given), inline, given.wait_seconds, given.stream_seconds
+    )
 
 
 @cache
@@ -103,12 +112,25 @@ def model() -> Model:
 def _api_key(given: Settings) -> str:
     """From Secrets Manager on AWS, from the environment elsewhere; some servers need none."""
     if given.model_secret_arn:
-        return aws.secret(given.model_secret_arn)
+        try:
+            return aws.secret(given.model_secret_arn)
+        except (BotoCoreError, ClientError) as error:
+            logger.warning("The model's secret cannot be read", extra=unexpected(error))
+            raise ModelError(
+                "model_unauthorized",
+                "This deployment cannot read the secret with its model provider's key.",
+                retryable=False,
+            ) from None
     return given.openai_api_key.get_secret_value() or "none"
 
 
 def _limits(given: Settings) -> Limits:
-    return Limits(given.lease_seconds, given.turn_seconds, given.window_bytes)
+    return Limits(
+        lease=given.lease_seconds,
+        turn=given.turn_seconds,
+        window_bytes=given.window_bytes,
+        freezes=bool(given.aws_lambda_runtime_api),
+    )
 
 
 def _keys(given: Settings) -> Keys | None:

@@ -12,7 +12,7 @@ LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 class Settings(BaseModel):
     """Names are those of the environment variables, in lower case."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     table_name: str
     wake_ups_url: str
@@ -24,6 +24,8 @@ class Settings(BaseModel):
     """A turn ends, with a failure if it must, within this time."""
     wait_seconds: float = Field(default=55.0, gt=0)
     """How long a JSON answer may take; published clients stop reading after 60."""
+    stream_seconds: float = Field(default=840.0, gt=0)
+    """How long a streamed answer may take; the function ends after 900."""
     window_bytes: int = Field(default=400_000, gt=0)
     """UTF-8 bytes of conversation that a model call may carry; about 100,000 tokens."""
     model_api: Literal["responses", "chat"] = "responses"
@@ -35,6 +37,8 @@ class Settings(BaseModel):
     openai_base_url: str = ""
     openai_api_key: SecretStr = SecretStr("")
     aws_endpoint_url: str = ""
+    aws_lambda_runtime_api: str = ""
+    """Set by Lambda, which stops a process between a response and the next request."""
 
     @model_validator(mode="after")
     def _open_on_loopback_only(self) -> Self:

@@ -27,6 +27,8 @@ class _Remembered(Generic[T]):
         if value is not None and now < until:
             return value
         found = look(key)
+        if found is None:
+            return found
         with self._lock:
             if len(self._known) >= MOST:
                 self._known.clear()

@@ -17,11 +17,6 @@ def request_id(request: Request, clock: Clock) -> str:
     return str(request.state.id)
 
 
-def path_parts(request: Request) -> list[str]:
-    """As they stand in the path, before anything is decoded; the first is empty."""
-    return bytes(request.scope["raw_path"]).decode("ascii", "replace").split("/")
-
-
 async def body_of(request: Request, limit: int) -> bytes:
     """At most one byte more than `limit`, so that the door sees that it is too large."""
     body = b""

@@ -2,14 +2,13 @@
 
 import asyncio
 import logging
-import math
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from cueline.engine.inline import Waiting
+from cueline.engine.inline import Caller
 from cueline.engine.model import TextDelta, ThinkingDelta
 from cueline.engine.turn import Delta
 from cueline.errors import CuelineError, unexpected
@@ -25,6 +24,10 @@ HEARTBEAT = 15.0
 Said = Delta | Recorded
 
 
+class OutOfTimeError(Exception):
+    """The caller waits no longer."""
+
+
 @dataclass(slots=True)
 class Relay:
     """Runs a waiting input in a thread of its own, which goes on when the caller has gone.
@@ -32,7 +35,7 @@ class Relay:
     Must be made in the event loop.
     """
 
-    waiting: Waiting
+    caller: Caller
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _said: deque[Said] = field(default_factory=deque)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -43,12 +46,16 @@ class Relay:
     def __post_init__(self) -> None:
         self.answer = self._loop.create_future()
 
+    @property
+    def unheard(self) -> bool:
+        return bool(self._said)
+
     def start(self, *, listen: bool) -> None:
         """With `listen`, `batches` tells what is said; else only `answer` counts."""
 
         def work() -> None:
             try:
-                result = self.waiting.run(self._emit if listen else lambda _: None)
+                result = self.caller.run(self._emit if listen else lambda _: None)
             except Exception as error:
                 if not isinstance(error, CuelineError):
                     logger.error("A turn failed inside Cueline", extra=unexpected(error))  # noqa: TRY400
@@ -58,16 +65,16 @@ class Relay:
 
         threading.Thread(target=work, name="turn", daemon=True).start()
 
-    async def batches(self, seconds: float | None) -> AsyncIterator[Sequence[Said]]:
+    async def batches(self, seconds: float) -> AsyncIterator[Sequence[Said]]:
         """What was said since the last batch, deltas merged; an empty one is a heartbeat.
 
-        Raises TimeoutError after `seconds`.
+        Raises OutOfTimeError after `seconds`; then it may be called again.
         """
-        until = self._loop.time() + (math.inf if seconds is None else seconds)
-        while not (self.answer.done() and not self._said):
+        until = self._loop.time() + seconds
+        while not self.answer.done() or self.unheard:
             left = until - self._loop.time()
             if left <= 0:
-                raise TimeoutError
+                raise OutOfTimeError
             try:
                 await asyncio.wait_for(self._ready.wait(), min(left, HEARTBEAT))
             except TimeoutError:
@@ -110,7 +117,7 @@ def _drained(queue: deque[Said]) -> Iterator[Said]:
 
 def merged(said: Iterable[Said]) -> Iterator[Said]:
     """Neighbouring deltas of one kind as one."""
-    held: list[Delta] = []
+    held: list[TextDelta | ThinkingDelta] = []
 
     def flush() -> Iterator[Said]:
         if held:
@@ -119,11 +126,11 @@ def merged(said: Iterable[Said]) -> Iterator[Said]:
             held.clear()
 
     for what in said:
-        if isinstance(what, Recorded):
+        if not isinstance(what, TextDelta | ThinkingDelta):
             yield from flush()
             yield what
-        else:
-            if held and type(held[0]) is not type(what):
-                yield from flush()
-            held.append(what)
+            continue
+        if held and type(held[0]) is not type(what):
+            yield from flush()
+        held.append(what)
     yield from flush()

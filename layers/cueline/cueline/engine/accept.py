@@ -32,10 +32,18 @@ class Repeated:
 
 
 def accept(
-    ports: Ports, writer: Writer, tail: Tail, new: Input, turn: str, lease: int
+    ports: Ports,
+    writer: Writer,
+    tail: Tail,
+    new: Input,
+    turn: str,
+    lease: int,
+    *,
+    retries: bool,
 ) -> Accepted | Repeated:
     """Appends `new` and begins `turn` with it, unless that must wait for older inputs.
 
+    `retries` says that the client repeats what failed by itself.
     Raises TurnRunning where another turn is open, TooManyPending, SessionNotFound.
     """
     quiet_for = ports.clock.now() - tail.head.written_at
@@ -53,7 +61,7 @@ def accept(
         quiet = quiet_for if state is tail.head.state else 0
         if state.deleted:
             raise SessionNotFound(writer.session.partition(".")[2])
-        if repeated := _repeats(state, new.digest, quiet):
+        if repeated := _repeats(state, new.digest, quiet, retries):
             return ()
         if state.open:
             raise TurnRunning(
@@ -85,11 +93,11 @@ def accept(
     return Accepted(segment.at, head, segment, turn if began else None)
 
 
-def _repeats(state: State, digest: str, quiet_for: int) -> Repeated | None:
+def _repeats(state: State, digest: str, quiet_for: int, retries: bool) -> Repeated | None:
     """The input that `digest` repeats: it has not ended, or its turn may be asked for again."""
     if not digest:
         return None
     known = [i for turn in state.turns for i in turn.inputs] + list(state.pending)
-    if state.repeatable and quiet_for < state.repeatable.ms:
+    if state.repeatable and state.repeatable.answers(quiet_for, retries):
         known += state.repeatable.inputs
     return next((Repeated(i.offset) for i in known if i.digest == digest), None)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cueline.engine.ports import Clock
-from cueline.errors import Unavailable
+from cueline.errors import SessionNotFound, Unavailable
 from cueline.log.events import Event
 from cueline.log.segment import Head, Log, Segment
 from cueline.log.state import State, reduce
@@ -32,7 +32,8 @@ class Writer:
 
         `build` is asked again after each conflict. A turn that commits goes on at once from the
         segment in its way (`chase`); all others read again after a random pause, so that they
-        do not starve it. Raises Unavailable when that lasts too long.
+        do not starve it. Raises Unavailable when that lasts too long, and SessionNotFound where
+        the session was deleted and made anew meanwhile.
         """
         until = self.clock.monotonic() + GIVE_UP_AFTER
         pause = 0.02
@@ -56,7 +57,10 @@ class Writer:
             else:
                 self.clock.sleep(pause * self.clock.random())
                 pause = min(2 * pause, 0.16)
+                incarnation = head.incarnation
                 head = self.log.tail(self.session).head
+                if head.incarnation != incarnation:
+                    raise SessionNotFound(self.session.partition(".")[2])
         return head, None
 
 

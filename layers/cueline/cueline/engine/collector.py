@@ -24,7 +24,9 @@ def collect(ports: Ports, removed: Session, trace_id: str) -> None:
         seen = Head(removed.incarnation, 0, State())
     if not seen.state.deleted:
         alive = replace(tail, session=removed, head=seen).live(ports.clock.now())
-        if alive and _put_back(ports, removed):
+        if alive and _has_agent(ports, removed):
+            # Or somebody else has put it back, or made it anew, which saw to the old log.
+            ports.sessions.create(removed, over=removed.incarnation - 1)
             return
         writer = Writer(ports.log, ports.clock, removed.id, trace_id)
         head, _ = writer.append(
@@ -35,9 +37,8 @@ def collect(ports: Ports, removed: Session, trace_id: str) -> None:
     ports.wake_ups.send(WakeUp(removed.id, sweep=(removed.incarnation, 1)))
 
 
-def _put_back(ports: Ports, removed: Session) -> bool:
-    """False where its agent is gone, and the session with it."""
+def _has_agent(ports: Ports, session: Session) -> bool:
     try:
-        return ports.sessions.create(removed, over=removed.incarnation - 1)
+        return bool(ports.agents.get(session.agent_key))
     except AgentNotFound:
         return False

@@ -8,10 +8,10 @@ from cueline.engine.accept import Accepted, Repeated, accept
 from cueline.engine.append import Writer
 from cueline.engine.model import Model
 from cueline.engine.ports import Agent, Ports, WakeUp
-from cueline.engine.turn import Emit, Host, Limits
+from cueline.engine.turn import Delta, Emit, Host, Limits
 from cueline.engine.window import answer_to, missing, read_from
-from cueline.errors import TurnRunning
-from cueline.log.events import Event, Input, Recorded, TurnOverran
+from cueline.errors import SessionNotFound, TurnRunning, Unavailable
+from cueline.log.events import Event, Input, Recorded, TurnHandedOver, TurnOverran
 from cueline.log.segment import Session, Tail
 from cueline.log.state import State
 
@@ -20,8 +20,8 @@ LOOK_EVERY = 0.5
 
 
 @dataclass(slots=True)
-class Waiting:
-    """One accepted input, and the caller who waits for its answer."""
+class Caller:
+    """Who waits for the answer of one accepted input."""
 
     ports: Ports
     model: Callable[[], Model]
@@ -36,23 +36,24 @@ class Waiting:
         """Blocks until the input has ended; its turn's events, inputs first.
 
         `emit` is told everything at once where this process hosts the turn, and the events at
-        its end where another does. Nothing is returned where the caller stopped waiting first.
+        its end where another does; no event twice. Nothing is returned where the session ended,
+        or the caller stopped waiting.
         """
         accepted = self.accepted
+        said: list[Recorded] = []
+
+        def tell(what: Delta | Recorded) -> None:
+            if isinstance(what, Recorded):
+                said.append(what)
+            emit(what)
+
         if isinstance(accepted, Accepted) and accepted.turn:
             events = missing(self.ports.log, self.writer.session, self.tail, accepted.segment)
-            said: list[Recorded] = []
-
-            def tell(what: object) -> None:
-                if isinstance(what, Recorded):
-                    said.append(what)
-                emit(what)  # type: ignore[arg-type]
-
             for recorded in accepted.segment.recorded():
                 tell(recorded)
             host = Host(
                 ports=self.ports,
-                model=self.model(),
+                model=self.model,
                 writer=self.writer,
                 incarnation=accepted.head.incarnation,
                 turn=accepted.turn,
@@ -63,42 +64,61 @@ class Waiting:
             host.run(self.agent, accepted.head, events)
             if answer := answer_to(said, accepted.offset):
                 return answer
-        return self._follow(emit)
+        answer = self._follow()
+        told = {recorded.offset for recorded in said}
+        for recorded in answer:
+            if recorded.offset not in told:
+                emit(recorded)
+        return answer
 
-    def _follow(self, emit: Emit) -> list[Recorded]:
+    def _follow(self) -> list[Recorded]:
+        """The answer, from whoever gives it."""
         incarnation, clock = self.tail.head.incarnation, self.ports.clock
         help_at = clock.monotonic() + 2 * self.limits.lease
         while not self.stopped.is_set():
             head = self.ports.log.tail(self.writer.session).head
             if head.incarnation != incarnation or not _waits(head.state, self.accepted.offset):
-                events = read_from(
-                    self.ports.log, self.writer.session, incarnation, self.accepted.offset
-                )
-                answer = answer_to(events, self.accepted.offset) or []
-                for recorded in answer:
-                    emit(recorded)
-                return answer
+                offset = self.accepted.offset
+                events = read_from(self.ports.log, self.writer.session, incarnation, offset)
+                return answer_to(events, offset) or []
             if clock.monotonic() > help_at:  # its wake-ups may have died with their senders
                 help_at += 2 * self.limits.lease
                 self.ports.wake_ups.send(WakeUp(self.writer.session))
             clock.sleep(LOOK_EVERY)
         return []
 
-    def give_up(self) -> TurnRunning:
-        """The caller stops waiting; the turn goes on, and answers a repeat of the input."""
-        self.stopped.set()
-        turn = ""
+    def give_up(self) -> TurnRunning | None:
+        """The caller stops waiting; the turn goes on, and answers a repeat of the input.
 
-        def build(state: State, at: int) -> Sequence[Event]:  # noqa: ARG001
-            nonlocal turn
+        None where the input has ended by now, so that `run` returns its answer. Where this
+        process may be stopped once its response has ended, the turn goes on in another.
+        """
+        waits, turn, handed_over = False, "", False
+
+        def build(state: State, _: int) -> Sequence[Event]:
+            nonlocal waits, turn, handed_over
+            waits = _waits(state, self.accepted.offset)
             running = (t for t in state.turns for i in t.inputs if i.offset == self.accepted.offset)
             if not (found := next(running, None)):
                 return ()
             turn = found.id
+            handed_over = self.limits.freezes and turn == getattr(self.accepted, "turn", None)
             known = state.repeatable and state.repeatable.inputs == found.inputs
-            return () if known else (TurnOverran(turn=turn),)
+            events: list[Event] = [] if known else [TurnOverran(turn=turn)]
+            return (*events, TurnHandedOver(turn=turn)) if handed_over else events
 
-        self.writer.append(self.ports.log.tail(self.writer.session).head, build)
+        try:
+            self.writer.append(self.ports.log.tail(self.writer.session).head, build)
+            if handed_over:
+                self.ports.wake_ups.send(WakeUp(self.writer.session))
+        except SessionNotFound:
+            waits = False
+        except Unavailable:
+            # Then only the repeat is not known for one once the turn has ended.
+            waits = True
+        if not waits:
+            return None
+        self.stopped.set()
         return TurnRunning(
             "The answer takes longer than this request may last. The turn goes on, and its answer "
             "will be in the session's events; the same message sent again waits for it.",
@@ -123,11 +143,21 @@ class Inline:
     limits: Limits
 
     def accept(
-        self, session: Session, agent: Agent, tail: Tail, new: Input, trace_id: str
-    ) -> Waiting:
-        """Raises TurnRunning, TooManyPending, TooLarge, SessionNotFound."""
+        self,
+        session: Session,
+        agent: Agent,
+        tail: Tail,
+        new: Input,
+        trace_id: str,
+        *,
+        retries: bool = True,
+    ) -> Caller:
+        """`retries` says that the client repeats what failed by itself.
+
+        Raises TurnRunning, TooManyPending, TooLarge, SessionNotFound.
+        """
         writer = Writer(self.ports.log, self.ports.clock, session.id, trace_id)
         turn = self.ports.clock.id()
-        accepted = accept(self.ports, writer, tail, new, turn, self.limits.lease)
+        accepted = accept(self.ports, writer, tail, new, turn, self.limits.lease, retries=retries)
         self.ports.sessions.touch(session, self.ports.clock.now())
-        return Waiting(self.ports, self.model, self.limits, writer, agent, tail, accepted)
+        return Caller(self.ports, self.model, self.limits, writer, agent, tail, accepted)

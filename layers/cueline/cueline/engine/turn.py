@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cueline.engine.append import Writer
 from cueline.engine.model import (
@@ -30,8 +30,16 @@ MODEL_TRIES = 4
 FIRST_BACKOFF = 0.5
 """Seconds; doubles at each try, with jitter."""
 LONGEST_BACKOFF = 20.0
+SMALLEST_WINDOW = 1_000
+"""Bytes of conversation below which a model that still finds it too long is believed."""
 
-Delta = ThinkingDelta | TextDelta
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The model is asked again: what it thought so far is not what it will have thought."""
+
+
+Delta = ThinkingDelta | TextDelta | Restarted
 Emit = Callable[[Delta | Recorded], None]
 """Told what the turn says, as it says it, and each event once it is in the log."""
 
@@ -41,9 +49,11 @@ class Limits:
     """Of one deployment. Seconds, but where it says bytes."""
 
     lease: int = 30
-    turn: float = 300.0
+    turn: float = 280.0
     window_bytes: int = 400_000
     """UTF-8 bytes of the conversation that a model call may carry."""
+    freezes: bool = False
+    """The platform stops this process between a response and the next request."""
 
 
 @dataclass(slots=True)
@@ -60,7 +70,7 @@ class Host:
     """Runs one begun turn to its end, or until the log says that it is closed."""
 
     ports: Ports
-    model: Model
+    model: Callable[[], Model]
     writer: Writer
     incarnation: int
     turn: str
@@ -68,21 +78,27 @@ class Host:
     deadline: float
     """Seconds on the monotonic clock; the turn has ended before."""
     emit: Emit = lambda _: None
+    _beaten_at: float = 0.0
 
     def run(self, agent: Agent | None, head: Head, events: Sequence[Recorded]) -> Head:
         """`events` is the window that the turn answers, up to `head`."""
-        known = list(events)
+        self._beaten_at = self.ports.clock.monotonic()
         with self.ports.clock.every(self.limits.lease / 2, self._beat):
             while not isinstance(next_step(head.state, self.turn), Done):
                 spoken = Spoken()
                 failure: CuelineError | None = None
                 try:
-                    self._call_model(agent, known, spoken)
+                    self._call_model(agent, events, spoken)
                 except CuelineError as error:
                     failure = error
                 except Exception as error:
                     logger.error("A turn failed inside Cueline", extra=unexpected(error))  # noqa: TRY400
                     failure = CuelineError("The turn failed inside Cueline.")
+                if failure and self._stood_still():
+                    # What failed is this process, which the platform had stopped, and with it the
+                    # connection to the provider. A wake-up has the turn taken over.
+                    logger.warning("A turn is left to its wake-up: its host stood still")
+                    return head
                 head, written = self._commit(head, spoken, failure)
                 if written:
                     for recorded in written.recorded():
@@ -91,33 +107,52 @@ class Host:
             self.ports.wake_ups.send(WakeUp(self.writer.session))
         return head
 
-    def _call_model(self, agent: Agent | None, known: list[Recorded], spoken: Spoken) -> None:
+    def _call_model(self, agent: Agent | None, events: Sequence[Recorded], spoken: Spoken) -> None:
         if agent is None:
             raise ModelError("agent_not_found", "The agent was deleted.", retryable=False)
+        window = self.limits.window_bytes
         request = ModelRequest(
             model=agent.model,
             instructions="\n\n".join(i.template for i in agent.instructions if i.enabled),
-            items=conversation(known, self.limits.window_bytes),
+            items=conversation(events, window),
             parameters=agent.parameters,
         )
-        clock = self.ports.clock
-        for n in range(MODEL_TRIES):
+        tries = MODEL_TRIES
+        while True:
             try:
-                with closing(_closable(self.model.stream(request, self.deadline))) as chunks:
+                with closing(_closable(self.model().stream(request, self.deadline))) as chunks:
                     return self._listen(chunks, spoken)
             except ModelError as error:
-                backoff = FIRST_BACKOFF * 2**n * (0.5 + clock.random() / 2)
-                pause = max(backoff, error.retry_after or 0.0)
-                late = clock.monotonic() + pause >= self.deadline
+                tries -= 1
                 # What was said cannot be taken back, so it is not said again in other words.
-                if spoken.text or not error.retryable or n + 1 == MODEL_TRIES:
+                if spoken.text:
                     raise
-                if late or pause > LONGEST_BACKOFF:
+                if error.kind == "context_limit_exceeded":
+                    # The model's own limit is smaller: the oldest turns go.
+                    items = request.items
+                    while items == request.items and window > SMALLEST_WINDOW:
+                        window //= 2
+                        items = conversation(events, window)
+                    if items == request.items:
+                        raise
+                    request = replace(request, items=items)
+                    continue
+                if not error.retryable or not tries:
                     raise
-                logger.warning("The model failed and is tried again", extra={"code": error.kind})
-                spoken.thinking.clear()
-                clock.sleep(pause)
-        return None
+                self._pause(MODEL_TRIES - tries, error)
+                if spoken.thinking:
+                    spoken.thinking.clear()
+                    self.emit(Restarted())
+
+    def _pause(self, failures: int, error: ModelError) -> None:
+        """Waits before the next try; raises `error` where that comes too late."""
+        clock = self.ports.clock
+        backoff = FIRST_BACKOFF * 2 ** (failures - 1) * (0.5 + clock.random() / 2)
+        pause = max(backoff, error.retry_after or 0.0)
+        if pause > LONGEST_BACKOFF or clock.monotonic() + pause >= self.deadline:
+            raise error
+        logger.warning("The model failed and is asked again", extra={"code": error.kind})
+        clock.sleep(pause)
 
     def _listen(self, chunks: Iterator[Chunk], spoken: Spoken) -> None:
         for chunk in chunks:
@@ -145,23 +180,19 @@ class Host:
     ) -> tuple[Head, Segment | None]:
         """Closes the turn with its answer or its failure; writes nothing where it is closed."""
 
-        def build(state: State, at: int) -> Sequence[Event]:  # noqa: ARG001
+        def build(state: State, _: int) -> Sequence[Event]:
             mine = state.running(self.turn)
             return self._ending(covered(state, mine), spoken, failure) if mine else ()
-
-        def build_too_large(state: State, at: int) -> Sequence[Event]:  # noqa: ARG001
-            mine = state.running(self.turn)
-            problem = ModelError(
-                "answer_too_large", "The answer is too large to be kept.", retryable=False
-            )
-            return self._ending(covered(state, mine), Spoken(), problem) if mine else ()
 
         pause = FIRST_BACKOFF
         while True:
             try:
                 return self.writer.append(head, build, chase=True)
             except TooLarge:
-                return self.writer.append(head, build_too_large, chase=True)
+                spoken = Spoken()
+                failure = ModelError(
+                    "answer_too_large", "The answer is too large to be kept.", retryable=False
+                )
             except Unavailable:
                 # The answer is worth waiting for; past the deadline a wake-up runs the turn anew.
                 if self.ports.clock.monotonic() + pause >= self.deadline:
@@ -191,10 +222,15 @@ class Host:
 
     def _beat(self) -> None:
         """By a timer, never by what the model says."""
+        self._beaten_at = self.ports.clock.monotonic()
         try:
             self.ports.beats.beat(self.writer.session, self.incarnation, self.turn)
-        except CuelineError:
-            logger.warning("A heartbeat was lost")
+        except Exception as error:  # the next one may go through
+            logger.warning("A heartbeat was lost", extra=unexpected(error))
+
+    def _stood_still(self) -> bool:
+        """For a lease no timer ran here, so others may hold the turn for dead."""
+        return self.ports.clock.monotonic() - self._beaten_at >= self.limits.lease
 
 
 def _closable(chunks: Iterator[Chunk]) -> Generator[Chunk, None, None]:

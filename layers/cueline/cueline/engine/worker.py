@@ -9,7 +9,7 @@ from cueline.engine.ports import Agent, Ports, WakeUp
 from cueline.engine.takeover import plan
 from cueline.engine.turn import Host, Limits
 from cueline.engine.window import missing
-from cueline.errors import AgentNotFound
+from cueline.errors import AgentNotFound, SessionNotFound
 from cueline.log.events import Event
 from cueline.log.segment import Head
 from cueline.log.state import State, can_begin
@@ -51,11 +51,14 @@ class Worker:
             return plan(state, at, self._dead(here, wake_up) if dead else (), turn)
 
         writer = Writer(ports.log, ports.clock, session, trace_id)
-        head, segment = writer.append(tail.head, build)
+        try:
+            head, segment = writer.append(tail.head, build)
+        except SessionNotFound:
+            return  # another incarnation, with wake-ups of its own
         if segment and head.state.running(turn):
             events = missing(ports.log, session, tail, segment)
             deadline = ports.clock.monotonic() + min(remaining, self.limits.turn)
-            host = Host(ports, self.model(), writer, head.incarnation, turn, self.limits, deadline)
+            host = Host(ports, self.model, writer, head.incarnation, turn, self.limits, deadline)
             head = host.run(self._agent(session), head, events)
             tail = ports.log.tail(session)
             head = tail.head

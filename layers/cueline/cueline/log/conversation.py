@@ -15,11 +15,14 @@ from cueline.log.events import (
     TurnAbandoned,
     TurnBegan,
     TurnFailed,
+    TurnHandedOver,
     TurnInterrupted,
     TurnSuspended,
 )
 
 CUT_OFF = "This call was cut off; whether it had an effect is unknown."
+UNSAYABLE = ("context_limit_exceeded", "model_refused")
+"""Codes of turns whose inputs the provider does not take, whatever comes after them."""
 WAITING = "This call waits for approval; it has not run."
 
 
@@ -121,13 +124,16 @@ def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[_Block]:
             case ToolOutput() if event.call in block.open_calls:
                 block.open_calls.remove(event.call)
                 block.did.append(Returned(event.call, event.output))
+            case TurnFailed() if event.code in UNSAYABLE and not event.text:
+                # Sent again, it would fail every later turn as well.
+                del blocks[turn]
             case Answered() | TurnFailed() | TurnInterrupted():
                 block.close(CUT_OFF)
                 if event.text:
                     block.did.append(Said("assistant", event.text))
             case TurnSuspended():
                 block.close(WAITING)
-            case TurnAbandoned():
+            case TurnAbandoned() | TurnHandedOver():
                 del blocks[turn]
                 if block.inputs:
                     block.close(CUT_OFF)

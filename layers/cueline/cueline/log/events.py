@@ -141,6 +141,13 @@ class TurnAbandoned(_Event):
     turn: str
 
 
+class TurnHandedOver(_Event):
+    """Its host must stop, through no fault of its inputs. They wait again."""
+
+    type: Literal["turn_handed_over"] = "turn_handed_over"
+    turn: str
+
+
 class TurnSuspended(_Event):
     """The turn ended; its inputs wait for a decision on `call`."""
 
@@ -188,6 +195,7 @@ Event = Annotated[
     | TurnFailed
     | TurnInterrupted
     | TurnAbandoned
+    | TurnHandedOver
     | TurnSuspended
     | TurnOverran
     | InputsFailed

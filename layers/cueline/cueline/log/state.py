@@ -23,6 +23,7 @@ from cueline.log.events import (
     TurnAbandoned,
     TurnBegan,
     TurnFailed,
+    TurnHandedOver,
     TurnInterrupted,
     TurnOverran,
     TurnSuspended,
@@ -56,13 +57,22 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Repeatable:
-    """Until another input comes, and for `ms` after its end, a turn answers repeats of `inputs`.
+    """Until another input comes, and for a while after its end, a turn answers repeats of `inputs`.
 
     Published clients post again by themselves when they waited too long or were told of a failure.
     """
 
     inputs: tuple[Waiting, ...]
-    ms: int
+    failed: bool = False
+
+    def answers(self, quiet_for: int, retries: bool) -> bool:
+        """Whether it still does, `quiet_for` ms after the log's newest segment.
+
+        `retries` says that the client repeats failures by itself; else a person tries again.
+        """
+        return quiet_for < (FAILURE_MS if self.failed else OVERRUN_MS) and (
+            retries or not self.failed
+        )
 
 
 OVERRUN_MS = 60_000
@@ -153,18 +163,20 @@ def _fold_turn(state: State, turn: Turn, event: Event) -> State:
                 state, tools={**state.tools, event.call: (turn.inputs[0].offset, "done")}
             )
         case TurnOverran():
-            return replace(state, repeatable=Repeatable(turn.inputs, OVERRUN_MS))
+            return replace(state, repeatable=Repeatable(turn.inputs))
+        case TurnHandedOver():
+            return replace(_closed(state, turn), pending=_again(state, turn))
         case TurnAbandoned():
-            again = {o: state.tries.get(o, 0) + 1 for o in offsets(turn.inputs)}
-            waiting = tuple(sorted(state.pending + turn.inputs, key=lambda i: i.offset))
-            return replace(_closed(state, turn), pending=waiting, tries={**state.tries, **again})
+            tries = {o: state.tries.get(o, 0) + 1 for o in offsets(turn.inputs)}
+            waiting = _again(state, turn)
+            return replace(_closed(state, turn), pending=waiting, tries={**state.tries, **tries})
         case TurnSuspended():
             waits = {**_undecided(state, turn), event.call: covered(state, turn)}
             return replace(_closed(state, turn), suspended=waits)
         case Answered() | TurnFailed() | TurnInterrupted():
             ended = replace(_closed(state, turn), suspended=_undecided(state, turn))
             if isinstance(event, TurnFailed) and not state.repeatable:
-                ended = replace(ended, repeatable=Repeatable(turn.inputs, FAILURE_MS))
+                ended = replace(ended, repeatable=Repeatable(turn.inputs, failed=True))
             return _forget(ended, covered(state, turn))
     return state
 
@@ -174,6 +186,11 @@ def _split(
 ) -> tuple[tuple[Waiting, ...], tuple[Waiting, ...]]:
     taken = tuple(i for i in state.pending if i.offset in inputs)
     return taken, tuple(i for i in state.pending if i.offset not in inputs)
+
+
+def _again(state: State, turn: Turn) -> tuple[Waiting, ...]:
+    """What is waiting once the turn's inputs wait too, in their old places."""
+    return tuple(sorted(state.pending + turn.inputs, key=lambda i: i.offset))
 
 
 def _closed(state: State, turn: Turn) -> State:

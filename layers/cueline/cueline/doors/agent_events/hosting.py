@@ -1,6 +1,7 @@
 """Posting an event: the caller waits, in JSON or on a stream, while its turn runs in a thread."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -13,13 +14,25 @@ from cueline.doors.agent_events.events import to_wire
 from cueline.doors.agent_events.keys import agent_key_in, session_key_in
 from cueline.doors.agent_events.post import PostedInput, digest_of, parse_post
 from cueline.doors.agent_events.stream import Frames, failure
-from cueline.doors.relay import Relay
-from cueline.engine.inline import Inline, Waiting
+from cueline.doors.relay import OutOfTimeError, Relay
+from cueline.engine.inline import Caller, Inline
 from cueline.engine.ports import Keys, Ports
 from cueline.engine.sessions import missing
-from cueline.errors import CuelineError, Forbidden, InvalidRequest, Unavailable
+from cueline.errors import (
+    CuelineError,
+    Forbidden,
+    InvalidRequest,
+    NotBuilt,
+    Unavailable,
+    unexpected,
+)
 from cueline.log.events import Input, InputsFailed, Recorded, TurnFailed
 from cueline.log.segment import Session
+
+logger = logging.getLogger(__name__)
+
+LAST_SECONDS = 10.0
+"""For what is still to be said of an input that ended just when its caller's time did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +52,9 @@ class Open:
 
     posted: PostedInput
     session: Session
-    waiting: Waiting
-    seconds: float | None
-    """How long the caller will wait, where it says so."""
+    caller: Caller
+    until: float
+    """Seconds on the monotonic clock: how long the answer may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +63,21 @@ class Hosting:
     keys: Keys | None
     inline: Inline
     wait_seconds: float
+    """How long an answer in JSON may take."""
+    stream_seconds: float
+    """And one on a stream: what the platform leaves it, less what its end takes."""
 
     def open(self, post: Post) -> Open:
         """Checks the request and takes its input in; blocks. Raises whatever the caller may see."""
+        started = self.ports.clock.monotonic()
         caller = caller_of(post.headers, self.keys)
         agent_key = agent_key_in(post.agent_key)
         session_key = session_key_in(post.session_key)
+        if "idempotency-key" in post.headers:
+            raise NotBuilt("The header `Idempotency-Key`")
         posted = parse_post(post.body, post.headers.get("content-type", ""))
-        seconds = requested_timeout(post.headers)
+        limit = self.stream_seconds if posted.stream else self.wait_seconds
+        seconds = min(requested_timeout(post.headers) or limit, limit)
         tail = self.ports.log.tail(f"{agent_key}.{session_key}", self.inline.limits.window_bytes)
         session = tail.live(self.ports.clock.now())
         if not session:
@@ -68,26 +88,30 @@ class Hosting:
         if not session.enabled:
             raise Forbidden(f"The session {session_key!r} is disabled; enable it to go on.")
         new = Input(texts=posted.texts, digest=digest_of(caller, posted.texts))
-        waiting = self.inline.accept(session, agent, tail, new, post.request_id)
-        return Open(posted, session, waiting, seconds)
+        # The published clients repeat what failed, but never a stream.
+        waiting = self.inline.accept(
+            session, agent, tail, new, post.request_id, retries=not posted.stream
+        )
+        return Open(posted, session, waiting, started + seconds)
 
     async def answer(self, opened: Open, gone: Callable[[], Awaitable[None]]) -> dict[str, Any]:
-        """The JSON answer; raises TurnRunning where it takes too long. `gone` ends if the caller
-        goes away."""
-        relay = Relay(opened.waiting)
+        """The JSON answer; raises TurnRunning where it takes too long, or its caller went away.
+
+        `gone` ends when it does.
+        """
+        relay = Relay(opened.caller)
         relay.start(listen=False)
-        seconds = min(opened.seconds or self.wait_seconds, self.wait_seconds)
         left = asyncio.ensure_future(gone())
         ends: list[asyncio.Future[Any]] = [relay.answer, left]
-        await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(ends, timeout=self._left(opened), return_when=asyncio.FIRST_COMPLETED)
         left.cancel()
-        if not relay.answer.done():
-            raise await asyncio.to_thread(opened.waiting.give_up)
-        return self._answer(opened.session, relay.answer.result())
+        if not relay.answer.done() and (late := await asyncio.to_thread(opened.caller.give_up)):
+            raise late
+        return self._answer(opened.session, await relay.answer)
 
     def _answer(self, session: Session, events: list[Recorded]) -> dict[str, Any]:
         if not events:
-            raise Unavailable("The session ended before its answer.")
+            raise _ended()
         last = events[-1].event
         if isinstance(last, TurnFailed | InputsFailed):
             raise failure(last)
@@ -102,36 +126,48 @@ class Hosting:
             async for told in self._told(opened, frames):
                 yield told
             finished = True
-        except TimeoutError:
-            error = await asyncio.to_thread(opened.waiting.give_up)
-            finished = True
-            yield b"".join(frames.failed(error, self.ports.clock.now()))
         except Exception as error:
             finished = True
+            if not isinstance(error, CuelineError):
+                logger.error("A stream failed inside Cueline", extra=unexpected(error))  # noqa: TRY400
             yield b"".join(frames.failed(error, self.ports.clock.now()))
         finally:
             if not finished:
-                _leave(opened.waiting)
+                _leave(opened.caller)
         yield sse.end()
 
     async def _told(self, opened: Open, frames: Frames) -> AsyncIterator[bytes]:
-        relay = Relay(opened.waiting)
+        relay = Relay(opened.caller)
         relay.start(listen=True)
-        async for batch in relay.batches(opened.seconds):
-            at = self.ports.clock.now()
-            told = b"".join(f for what in batch for f in frames.of(what, at))
-            if told or not batch:
-                yield told or sse.KEEP_ALIVE
+        seconds = self._left(opened)
+        while not relay.answer.done() or relay.unheard:
+            try:
+                async for batch in relay.batches(seconds):
+                    at = self.ports.clock.now()
+                    told = b"".join(f for what in batch for f in frames.of(what, at))
+                    if told or not batch:
+                        yield told or sse.KEEP_ALIVE
+            except OutOfTimeError:
+                if late := await asyncio.to_thread(opened.caller.give_up):
+                    raise late from None
+                seconds = LAST_SECONDS
         if not relay.answer.result():
-            raise Unavailable("The session ended before its answer.")
+            raise _ended()
+
+    def _left(self, opened: Open) -> float:
+        return max(0.0, opened.until - self.ports.clock.monotonic())
 
 
-def _leave(waiting: Waiting) -> None:
+def _ended() -> Unavailable:
+    return Unavailable("The session ended before its answer.")
+
+
+def _leave(caller: Caller) -> None:
     """The caller went away; nobody waits for this, and the turn goes on."""
 
     def give_up() -> None:
         with suppress(CuelineError):
-            waiting.give_up()
+            caller.give_up()
 
     threading.Thread(target=give_up, name="give-up", daemon=True).start()
 

@@ -8,6 +8,7 @@ from cueline.doors.agent_events.errors import error_answer
 from cueline.doors.agent_events.events import to_wire
 from cueline.doors.relay import Said
 from cueline.engine.model import TextDelta, ThinkingDelta
+from cueline.engine.turn import Restarted
 from cueline.errors import CuelineError, ModelError
 from cueline.log.events import (
     Answered,
@@ -41,6 +42,8 @@ class Frames:
                 yield from self._end_thinking(at)
                 self._text += what.text
                 yield sse.streaming_agent_output(what.text, at)
+            case Restarted():
+                yield from self._end_thinking(at)
             case Recorded():
                 yield from self._end_thinking(at)
                 yield from self._of_event(what)
@@ -72,9 +75,11 @@ class Frames:
                     yield sse.frame(wired)
 
     def _end_text(self, recorded: Recorded, text: str) -> Iterator[bytes]:
-        """First what was not said here: another process may have hosted the turn."""
-        if text.startswith(self._text) and len(text) > len(self._text):
-            rest = text[len(self._text) :]
+        """First what was not said here: another process may have hosted the turn to its end."""
+        if not text.startswith(self._text):
+            yield sse.streaming_agent_output_end(None, recorded.created_at)
+            self._text = ""
+        if rest := text[len(self._text) :]:
             yield sse.streaming_agent_output(rest, recorded.created_at)
         self._text = ""
         ended = event_id(self.session.id, self.session.incarnation, recorded.offset)
