@@ -4,14 +4,14 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from cueline.adapters.memory import MemoryLog
 from cueline.engine import sessions
 from cueline.engine.append import Writer
-from cueline.engine.inline import Inline
+from cueline.engine.inline import Caller, Inline
 from cueline.engine.ports import Agent, WakeUp
 from cueline.engine.turn import Limits
 from cueline.engine.worker import Worker
@@ -26,6 +26,7 @@ from cueline.log.events import (
     TurnAbandoned,
     TurnBegan,
     TurnFailed,
+    TurnHandedOver,
 )
 from cueline.log.segment import Segment, Session
 from cueline.log.state import State, Turn, fold, offsets
@@ -129,7 +130,8 @@ class Story:
     def post(self, me: Process, name: str) -> None:
         """Door 1: refused while another turn runs, else hosted here."""
         ports = self.world.ports(me)
-        inline = Inline(ports, lambda: Model(self.world, me), Limits(lease=LEASE))
+        limits = Limits(lease=LEASE, freezes=self.world.random.random() < 0.5)
+        inline = Inline(ports, lambda: Model(self.world, me), limits)
         while True:
             try:
                 session, tail = sessions.find(ports, "a", "s")
@@ -141,7 +143,18 @@ class Story:
             except Conflict:
                 ports.clock.sleep(20)
         self.acknowledged.add((session.incarnation, name))
+        if name != LAST and self.world.random.random() < 0.4:
+            self.world.start(lambda other: self.leave(other, me, waiting))
         waiting.run(lambda _: None)
+
+    def leave(self, me: Process, host: Process, caller: Caller) -> None:
+        """The caller's time is over; then the platform may stop the process that hosts."""
+        ports = self.world.ports(me)
+        ports.clock.sleep(self.world.random.uniform(0, 60))
+        writer = replace(caller.writer, log=ports.log, clock=ports.clock)
+        refused = replace(caller, ports=ports, writer=writer).give_up()
+        if refused and caller.limits.freezes:
+            host.frozen_until = self.world.now + self.world.random.uniform(0, 600)
 
     def send(self, me: Process, name: str, policy: Policy) -> None:
         """Another door: append, then wake-up, then acknowledge."""
@@ -152,7 +165,10 @@ class Story:
             return
         writer = Writer(ports.log, ports.clock, SESSION, "")
         new = Input(texts=(name,), policy=policy)
-        _, segment = writer.append(tail.head, lambda state, _: () if state.deleted else (new,))
+        try:
+            _, segment = writer.append(tail.head, lambda state, _: () if state.deleted else (new,))
+        except NotFound:
+            return  # made anew meanwhile
         if segment:
             if policy != "silent":
                 ports.wake_ups.send(WakeUp(SESSION))
@@ -223,7 +239,7 @@ class Story:
                 taken = [o for o in asking if o in event.inputs]
                 assert taken, "a silent input asks for nothing"
                 assert taken == asking[: len(taken)], "turns take in the order of acceptance"
-            case Answered() | TurnFailed() | TurnAbandoned():
+            case Answered() | TurnFailed() | TurnAbandoned() | TurnHandedOver():
                 assert before.running(event.turn), "no closed turn says anything"
             case InputsFailed():
                 assert set(event.inputs) <= set(waiting)
@@ -248,4 +264,5 @@ def test_every_law_holds_under_any_schedule(block: int) -> None:
         except AssertionError as broken:
             raise AssertionError(f"seed {seed}: {broken}") from broken
     assert seen["answered"]
+    assert seen["turn_handed_over"]
     assert seen["turn_abandoned"], "the schedules are hostile"

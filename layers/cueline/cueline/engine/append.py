@@ -38,15 +38,7 @@ class Writer:
         until = self.clock.monotonic() + GIVE_UP_AFTER
         pause = 0.02
         while events := tuple(build(head.state, head.at)):
-            state = reduce(head.state, head.at, events)
-            segment = Segment(
-                at=head.at,
-                events=events,
-                state=state,
-                attempt=self.clock.id(),
-                written_at=self.clock.now(),
-                trace_id=self.trace_id,
-            )
+            segment = self._segment(head, events)
             found = self.log.append(self.session, head.incarnation, segment)
             if not found:
                 return _after(head, segment), segment
@@ -62,6 +54,20 @@ class Writer:
                 if head.incarnation != incarnation:
                     raise SessionNotFound(self.session.partition(".")[2])
         return head, None
+
+    def append_once(self, head: Head, *events: Event) -> bool:
+        """False after a conflict: what is in the way may be what should have been waited for."""
+        return not self.log.append(self.session, head.incarnation, self._segment(head, events))
+
+    def _segment(self, head: Head, events: tuple[Event, ...]) -> Segment:
+        return Segment(
+            at=head.at,
+            events=events,
+            state=reduce(head.state, head.at, events),
+            attempt=self.clock.id(),
+            written_at=self.clock.now(),
+            trace_id=self.trace_id,
+        )
 
 
 def _after(head: Head, segment: Segment) -> Head:

@@ -29,10 +29,7 @@ def collect(ports: Ports, removed: Session, trace_id: str) -> None:
             ports.sessions.create(removed, over=removed.incarnation - 1)
             return
         writer = Writer(ports.log, ports.clock, removed.id, trace_id)
-        head, _ = writer.append(
-            seen, lambda state, at: () if state.deleted or at != seen.at else (SessionDeleted(),)
-        )
-        if not head.state.deleted:
+        if not writer.append_once(seen, SessionDeleted()):
             raise Unavailable("A segment came after the judgement; look again.")
     ports.wake_ups.send(WakeUp(removed.id, sweep=(removed.incarnation, 1)))
 

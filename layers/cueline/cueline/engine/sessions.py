@@ -120,12 +120,9 @@ def _bury(ports: Ports, session: str, tail: Tail, trace_id: str) -> bool:
     if not tail.session and (head.state.deleted or not head.incarnation):
         return True
     if not head.state.deleted:
-        # Once, and never after a conflict: what is in the way may be a sign of life, or belong
-        # to a new incarnation.
-        once = iter([(SessionDeleted(),)])
         writer = Writer(ports.log, ports.clock, session, trace_id)
-        if not writer.append(head, lambda *_: next(once, ()))[1]:
-            return False
+        if not writer.append_once(head, SessionDeleted()):
+            return False  # a sign of life
     # Before the new META: who dies in between leaves nothing behind that nobody sweeps.
     _sweep(ports, session, head.incarnation)
     return True

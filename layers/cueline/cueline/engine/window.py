@@ -20,7 +20,7 @@ _PAGE = 200
 
 def missing(log: Log, session: str, tail: Tail, written: Segment) -> list[Recorded]:
     """The window up to and with `written`, also where others appended after `tail` was read."""
-    known = [r for segment in tail.segments for r in segment.recorded()]
+    known = list(tail.events)
     at = tail.head.at
     while at < written.at:
         found = log.read(session, tail.head.incarnation, at - 1, written.at - at)
