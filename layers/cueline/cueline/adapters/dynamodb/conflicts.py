@@ -10,6 +10,9 @@ from cueline.adapters.dynamodb.items import Item
 from cueline.engine.ports import Clock
 from cueline.errors import Unavailable
 
+FREE = "attribute_not_exists(pk)"
+"""True where nothing has this key. Of a segment: where its writer has read all there is."""
+
 _GIVE_UP_AFTER = 3.0
 """Seconds."""
 _UNMET = "ConditionalCheckFailed"

@@ -7,7 +7,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cueline.adapters import expiry
 from cueline.adapters.answers import answering, code_of
-from cueline.adapters.dynamodb.conflicts import ConditionFailed, settled
+from cueline.adapters.dynamodb.conflicts import FREE, ConditionFailed, settled
 from cueline.adapters.dynamodb.items import (
     META,
     agent_key,
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import ConditionCheckTypeDef, PutTypeDef
 
-FREE = "attribute_not_exists(pk)"
-"""True where the key has no session."""
 OLDER = "incarnation <= :over"
 """True where the key has only a session that its maker found deleted or expired."""
 AGENT_THERE = "attribute_exists(pk)"
