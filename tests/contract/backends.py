@@ -22,11 +22,12 @@ from cueline.adapters.dynamodb import (
     DynamoSessions,
     DynamoSweeper,
 )
+from cueline.adapters.dynamodb.items import Item, segment_to_item
 from cueline.adapters.memory import MemoryLog, MemoryWakeUps, memory_ports
 from cueline.adapters.sqs import SqsWakeUps, wake_up_from_json
 from cueline.engine.ports import Agent, Ports, WakeUp
 from cueline.errors import Unavailable
-from cueline.log.segment import Session
+from cueline.log.segment import Segment, Session
 from tests.clock import FakeClock
 
 if TYPE_CHECKING:
@@ -201,6 +202,20 @@ def _lost(client: "DynamoDBClient", loss: Loss) -> Iterator[None]:
 
     with hooked(client, "needs-retry.dynamodb", lose):
         yield
+
+
+def size_of(item: Item) -> int:
+    """In bytes as DynamoDB counts them: names and values, two digits of a number in one byte."""
+    size = 0
+    for name, value in item.items():
+        ((kind, content),) = value.items()
+        size += len(name)
+        size += (len(content) + 1) // 2 + 1 if kind == "N" else len(str(content).encode())
+    return size
+
+
+def stored_size(segment: Segment) -> int:
+    return size_of(segment_to_item(SESSION, 5, segment))
 
 
 def agent(key: str = "support", **fields: Any) -> Agent:

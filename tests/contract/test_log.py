@@ -1,19 +1,26 @@
 """What a log does, whichever store it is in."""
 
+import math
 import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cueline.adapters.dynamodb.items import segment_to_item
 from cueline.engine.ports import Ports
+from cueline.engine.turn import Limits
 from cueline.errors import InvalidRequest, TooLarge, Unavailable
 from cueline.log.events import (
+    Answered,
     Event,
     Input,
+    Recorded,
     SessionDeleted,
     TurnBegan,
     event_id,
@@ -21,8 +28,22 @@ from cueline.log.events import (
     offset_in,
 )
 from cueline.log.segment import MAX_BYTES, Head, Segment
-from cueline.log.state import State, reduce
-from tests.contract.backends import SESSION, Backend, Loss, agent, answer, hooked, session
+from cueline.log.state import State, reduce, state_to_json
+from tests.contract.backends import (
+    SESSION,
+    TABLE,
+    Backend,
+    Loss,
+    agent,
+    answer,
+    hooked,
+    session,
+    size_of,
+    stored_size,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import WriteRequestTypeDef
 
 
 def segment(
@@ -52,6 +73,10 @@ def make(ports: Ports, incarnation: int = 5, *, over: int = 0, tti_minutes: int 
     )
 
 
+def recorded(segments: Sequence[Segment]) -> tuple[Recorded, ...]:
+    return tuple(one for written in segments for one in written.recorded())
+
+
 def texts(ports: Ports, after: int = -1, limit: int = 1000, incarnation: int = 5) -> list[str]:
     events = ports.log.read(SESSION, incarnation, after, limit)
     return [e.event.texts[0] for e in events if isinstance(e.event, Input)]
@@ -62,7 +87,7 @@ def texts(ports: Ports, after: int = -1, limit: int = 1000, incarnation: int = 5
 
 def test_a_session_that_nobody_made_has_an_empty_tail(ports: Ports) -> None:
     tail = ports.log.tail(SESSION)
-    assert (tail.session, tail.head, tail.segments, tail.whole) == (
+    assert (tail.session, tail.head, tail.events, tail.whole) == (
         None,
         Head(0, 0, State()),
         (),
@@ -84,7 +109,7 @@ def test_the_tail_has_the_newest_segment_and_the_state_after_it(ports: Ports) ->
     first = write(ports, say("one"), TurnBegan(turn="t", inputs=(0,)))
     second = write(ports, say("two"))
     tail = ports.log.tail(SESSION)
-    assert tail.segments == (second,)
+    assert tail.events == second.recorded()
     assert not tail.whole
     assert tail.head == Head(5, 3, reduce(State(), 0, first.events + second.events), 1750000000000)
 
@@ -92,16 +117,29 @@ def test_the_tail_has_the_newest_segment_and_the_state_after_it(ports: Ports) ->
 def test_a_window_brings_as_many_segments_as_fit_into_it(ports: Ports) -> None:
     make(ports)
     written = [write(ports, say(f"{n:03}" + "ü" * 100)) for n in range(120)]
-    one = len(events_to_json(written[0].events).encode())
+    sizes = [stored_size(one) for one in written]
     for count in (1, 2, 49, 50, 51, 119):
-        for spare in (0, one - 1):
-            tail = ports.log.tail(SESSION, window=count * one + spare)
-            assert (len(tail.segments), tail.whole) == (count, False)
-            assert tail.segments == tuple(written[-count:])
-    for window in (120 * one, 10**9):
+        for spare in (0, sizes[-count - 1] - 1):
+            tail = ports.log.tail(SESSION, window=sum(sizes[-count:]) + spare)
+            assert tail.events == recorded(written[-count:])
+            assert not tail.whole
+    for window in (sum(sizes), 10**9):
         tail = ports.log.tail(SESSION, window)
-        assert tail.segments == tuple(written)
+        assert tail.events == recorded(written)
         assert tail.whole
+
+
+def test_a_window_counts_all_that_is_stored(ports: Ports) -> None:
+    make(ports)
+    # The state after these is larger than they are.
+    first = write(ports, *[say("x")] * 15, TurnBegan(turn="t", inputs=(0,)))
+    assert len(state_to_json(first.state)) > len(events_to_json(first.events)) // 2
+    last = write(ports, say("y"), attempt="z" * 500)
+    both = stored_size(first) + stored_size(last)
+    assert ports.log.tail(SESSION, both).events == recorded([first, last])
+    assert ports.log.tail(SESSION, both - 1).events == last.recorded()
+    bytes_of_events = len(events_to_json(first.events + last.events))
+    assert ports.log.tail(SESSION, bytes_of_events).events == last.recorded()
 
 
 def test_the_newest_segment_comes_even_where_it_does_not_fit_into_the_window(
@@ -110,7 +148,7 @@ def test_the_newest_segment_comes_even_where_it_does_not_fit_into_the_window(
     make(ports)
     written = write(ports, say("x" * 1000))
     tail = ports.log.tail(SESSION, window=1)
-    assert tail.segments == (written,)
+    assert tail.events == written.recorded()
     assert tail.whole
 
 
@@ -119,7 +157,7 @@ def test_a_window_may_be_larger_than_what_the_store_gives_at_once(backend: Backe
     make(ports)
     written = [write(ports, say(str(n) + "x" * 300_000)) for n in range(5)]
     backend.calls.clear()
-    assert ports.log.tail(SESSION, window=10**7).segments == tuple(written)
+    assert ports.log.tail(SESSION, window=10**7).events == recorded(written)
     if backend.client:
         assert backend.calls == ["Query"] * 2  # 1 MB each
     assert [text[0] for text in texts(ports)] == list("01234")
@@ -131,7 +169,7 @@ def test_heartbeats_are_not_in_the_tail(ports: Ports) -> None:
         ports.beats.beat(SESSION, 5, f"t{n}")
     assert ports.log.tail(SESSION, window=1000).head == Head(5, 0, State())
     written = write(ports, say("one"))
-    assert ports.log.tail(SESSION, window=1000).segments == (written,)
+    assert ports.log.tail(SESSION, window=1000).events == written.recorded()
 
 
 def test_without_meta_the_tail_still_tells_the_head(ports: Ports) -> None:
@@ -183,7 +221,9 @@ def test_everything_in_a_segment_comes_back(ports: Ports) -> None:
     head = ports.log.tail(SESSION).head
     written = segment(head, say("one \N{SNOWMAN}"), TurnBegan(turn="t", inputs=(0,)))
     ports.log.append(SESSION, 5, written)
-    assert ports.log.tail(SESSION).segments == (written,)
+    assert ports.log.tail(SESSION).events == written.recorded()
+    assert ports.log.tail(SESSION).head.state == written.state
+    assert ports.log.append(SESSION, 5, replace(written, attempt="other")) == written
     first, second = ports.log.read(SESSION, 5, -1, 10)
     assert (first.offset, first.created_at, first.trace_id) == (0, 1_750_000_000_000, "trace")
     assert (first.event, second.event) == written.events
@@ -214,7 +254,8 @@ def test_sizes_count_bytes_and_are_refused_before_anything_is_written(
     assert ports.log.tail(SESSION).head.at == 0
     largest = segment(head, say(letter * fits + "x" * padding))
     assert ports.log.append(SESSION, 5, largest) is None
-    assert ports.log.tail(SESSION).segments == (largest,)
+    assert ports.log.tail(SESSION).events == largest.recorded()
+    assert ports.log.tail(SESSION).head.state == largest.state
 
 
 def test_text_that_no_encoding_has_is_refused(ports: Ports) -> None:
@@ -344,7 +385,7 @@ def test_a_deleted_session_is_gone_at_once(ports: Ports) -> None:
     tail = ports.log.tail(SESSION, window=10**6)
     assert tail.live(0) is None
     assert tail.head.state.deleted
-    assert tail.segments == ()
+    assert tail.events == ()
     for after, limit in ((-1, 1), (-1, 10), (-1, 1000), (30, 5), (59, 1), (60, 1)):
         assert ports.log.read(SESSION, 5, after, limit) == ()
 
@@ -384,7 +425,7 @@ def test_a_key_can_be_used_again_after_deletion(ports: Ports) -> None:
     assert ports.log.tail(SESSION, window=1000).whole
     new = write(ports, say("new"))
     tail = ports.log.tail(SESSION, window=1000)
-    assert tail.segments == (new,)
+    assert tail.events == new.recorded()
     assert tail.whole
     assert texts(ports, incarnation=9) == ["new"]
     assert texts(ports, incarnation=5) == []
@@ -505,6 +546,75 @@ def test_a_tail_is_one_call_and_an_append_is_one(table: Backend) -> None:
     ports.beats.beat(SESSION, 5, "t")
     ports.beats.look(SESSION, 5, ["t"])
     assert table.calls == ["UpdateItem", "GetItem"]
+
+
+def talked(table: Backend, turns: int) -> list[Segment]:
+    """A session after so many plain turns, put into the table as its writers would have."""
+    make(table.ports)
+    head = Head(5, 0, State())
+    written: list[Segment] = []
+    for n in range(turns):
+        asked, turn = head.at, f"{n:032}"
+        for events in (
+            (
+                Input(texts=(f"Question {n}?",), digest="d" * 22),
+                TurnBegan(turn=turn, inputs=(asked,)),
+            ),
+            (Answered(turn=turn, inputs=(asked,), text=f"Answer {n}."),),
+        ):
+            written.append(segment(head, *events, attempt=f"{head.at:032}"))
+            head = Head(5, written[-1].end, written[-1].state)
+    assert table.client
+    items = [segment_to_item(SESSION, 5, one) for one in written]
+    for n in range(0, len(items), 25):
+        puts: list[WriteRequestTypeDef] = [
+            {"PutRequest": {"Item": item}} for item in items[n : n + 25]
+        ]
+        table.client.batch_write_item(RequestItems={TABLE: puts})
+    return written
+
+
+@contextmanager
+def read_units(table: Backend) -> Iterator[list[int]]:
+    """The request units of each query inside, as DynamoDB charges them: 4 KB each, rounded up."""
+    units: list[int] = []
+
+    def charge(parsed: Mapping[str, Any], **_: object) -> None:
+        units.append(math.ceil(sum(map(size_of, parsed["Items"])) / 4096))
+
+    assert table.client
+    with hooked(table.client, "after-call.dynamodb.Query", charge):
+        yield units
+
+
+@pytest.mark.parametrize(("turns", "queries"), [(20, 1), (750, 2), (2500, 2)])
+def test_a_window_costs_what_it_holds_however_long_the_log_is(
+    table: Backend, turns: int, queries: int
+) -> None:
+    window = Limits().window_bytes
+    written = talked(table, turns)
+    with read_units(table) as units:
+        tail = table.ports.log.tail(SESSION, window)
+    taken = [one for one in written if one.at >= tail.events[0].offset]
+    assert tail.events == recorded(taken)
+    held = sum(map(stored_size, taken))
+    assert tail.whole == (sum(map(stored_size, written)) <= window)
+    assert tail.whole or held > window - max(map(stored_size, written))
+    assert len(units) == queries
+    # The second page asks for a sixteenth more than it will probably need.
+    assert sum(units) <= 1 + math.ceil(held / 4096 * 17 / 16) + queries - 1
+
+
+def test_a_window_is_full_also_where_older_segments_are_much_smaller(table: Backend) -> None:
+    ports = table.ports
+    small = talked(table, 200)
+    large = [write(ports, say("x" * 5000)) for _ in range(60)]
+    window = sum(map(stored_size, [*small[50:], *large]))
+    with read_units(table) as units:
+        tail = ports.log.tail(SESSION, window)
+    assert tail.events == recorded([*small[50:], *large])
+    assert len(units) == 4  # until what was read last tells how small the older ones are
+    assert sum(units) <= 1 + math.ceil(window / 4096 * 17 / 16) + len(units) - 1
 
 
 @pytest.mark.parametrize(

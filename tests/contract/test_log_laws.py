@@ -27,14 +27,15 @@ from hypothesis.stateful import (
 )
 
 from cueline.errors import Unavailable
-from cueline.log.events import Answered, Event, Input, SessionDeleted, TurnBegan, events_to_json
+from cueline.log.events import Answered, Event, Input, SessionDeleted, TurnBegan
 from cueline.log.segment import Head, Segment
 from cueline.log.state import State, next_batch, offsets, reduce
-from tests.contract.backends import BACKENDS, SESSION, Loss, agent, session
+from tests.contract.backends import BACKENDS, SESSION, Loss, agent, session, stored_size
 
 LOSSES = st.sampled_from(["none", "none", "repeated", "cut"])
 POLICIES = st.sampled_from(["enqueue", "coalesce", "interrupt", "steer", "silent"])
 TOMBSTONE = (SessionDeleted(),)
+NOW = 1_750_000_000_000
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Laws(RuleBasedStateMachine):
         self.backend = self.open.enter_context(BACKENDS[self.kind]())
         self.log, self.sweeper = self.backend.ports.log, self.backend.ports.sweeper
         self.truth: dict[int, list[Event]] = {}
-        self.starts: dict[int, list[int]] = {}
+        self.written: dict[int, list[Segment]] = {}
         self.deleted: set[int] = set()
         self.blanked: set[int] = set()
         self.cleared: set[int] = set()
@@ -80,7 +81,7 @@ class Laws(RuleBasedStateMachine):
         made = session(incarnation=incarnation)
         assert self.backend.ports.sessions.create(made, over=self.current)
         self.current = incarnation
-        self.truth[incarnation], self.starts[incarnation] = [], []
+        self.truth[incarnation], self.written[incarnation] = [], []
 
     # --- writers ---
 
@@ -143,12 +144,12 @@ class Laws(RuleBasedStateMachine):
     def send(self, writer: Writer, events: list[Event], loss: Loss) -> None:
         head, self.attempts = writer.head, self.attempts + 1
         state = reduce(head.state, head.at, events)
-        new = Segment(head.at, tuple(events), state, f"a{self.attempts}", self.serial)
+        new = Segment(head.at, tuple(events), state, f"a{self.attempts}", NOW + self.serial)
         truth = self.truth[head.incarnation]
         writer.sent = head.incarnation, new
         writer.accepted = head.at == len(truth) and head.incarnation not in self.deleted
         if writer.accepted:
-            self.starts[head.incarnation].append(head.at)
+            self.written[head.incarnation].append(new)
             truth += events
             if events[-1] == SessionDeleted():
                 self.deleted.add(head.incarnation)
@@ -172,7 +173,8 @@ class Laws(RuleBasedStateMachine):
                 writer.head = Head(incarnation, found.end, found.state)
 
     def look_at_conflict(self, incarnation: int, found: Segment) -> None:
-        assert found.at in self.starts[incarnation], "in the way is only what was accepted"
+        starts = [s.at for s in self.written[incarnation]]
+        assert found.at in starts, "in the way is only what was accepted"
         truth = self.truth[incarnation]
         blank = incarnation in self.blanked and found.events != TOMBSTONE
         assert list(found.events) == ([] if blank else truth[found.at : found.end])
@@ -202,15 +204,19 @@ class Laws(RuleBasedStateMachine):
     def window(self, window: int) -> None:
         tail = self.log.tail(SESSION, window)
         if self.current in self.deleted:
-            assert tail.segments == (), "a deleted incarnation shows nothing"
+            assert tail.events == (), "a deleted incarnation shows nothing"
             return
-        starts, truth = self.starts[self.current], self.truth[self.current]
-        assert [s.at for s in tail.segments] == starts[len(starts) - len(tail.segments) :]
-        first = tail.segments[0].at if tail.segments else 0
-        assert [e for s in tail.segments for e in s.events] == truth[first:]
+        written, truth = self.written[self.current], self.truth[self.current]
+        first = tail.events[0].offset if tail.events else 0
+        taken = [s for s in written if s.at >= first]
+        assert tail.events == tuple(r for s in taken for r in s.recorded()), "whole segments"
+        assert [r.event for r in tail.events] == truth[first:]
         assert tail.whole == (first == 0)
-        sizes = [len(events_to_json(s.events).encode()) for s in tail.segments]
-        assert len(sizes) <= 1 or sum(sizes) <= window
+        room = window - sum(stored_size(s) for s in taken)
+        assert len(taken) <= 1 or room >= 0, "no more than the window holds"
+        left = written[: len(written) - len(taken)]
+        assert not left or taken, "at least the newest"
+        assert not left or room < stored_size(left[-1]), "and no less"
 
     @invariant()
     def the_head_is_the_reduce_of_all_that_was_accepted(self) -> None:

@@ -9,6 +9,8 @@ from cueline.log.segment import MAX_BYTES, MAX_EVENTS, Segment, Session
 from cueline.log.state import state_to_json
 
 _NO_UTF8 = "The text has a surrogate without its other half."
+_FRAME = 79
+"""Bytes of a segment's item that do not vary: attribute names, the sort key, the numbers."""
 
 
 def segment_to_json(segment: Segment) -> tuple[str, str]:
@@ -21,6 +23,11 @@ def segment_to_json(segment: Segment) -> tuple[str, str]:
         raise InvalidRequest(_NO_UTF8) from error
     check_size(size(events) + size(state))
     return events, state
+
+
+def segment_size(session: str, events: str, state: str, attempt: str, trace_id: str) -> int:
+    """What the segment takes in the store, as DynamoDB counts an item's names and values."""
+    return _FRAME + size(session + events + state + attempt + trace_id)
 
 
 def metadata_to_json(session: Session) -> str:

@@ -1,6 +1,6 @@
 """Segments, the unit that is written; sessions; and the port of the log that stores them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -31,9 +31,15 @@ class Segment:
         """The offset that comes next."""
         return self.at + len(self.events)
 
-    def recorded(self) -> Iterator[Recorded]:
-        for n, event in enumerate(self.events):
-            yield Recorded(self.at + n, self.written_at, self.trace_id, event)
+    def recorded(self) -> tuple[Recorded, ...]:
+        return record(self.at, self.written_at, self.trace_id, self.events)
+
+
+def record(
+    at: int, written_at: int, trace_id: str, events: Sequence[Event]
+) -> tuple[Recorded, ...]:
+    """The events of a segment in their places."""
+    return tuple(Recorded(at + n, written_at, trace_id, event) for n, event in enumerate(events))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +86,15 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """One look at a session: its META, its head, and its newest segments, oldest of them first."""
+    """One look at a session: its META, its head, and its newest segments' events, in order."""
 
     session: Session | None
     """Its META item as stored, not yet judged: see `live`."""
     head: Head
     """Of the newest incarnation that any of its items has; incarnation 0 where there are none."""
-    segments: tuple[Segment, ...] = ()
+    events: tuple[Recorded, ...] = ()
     whole: bool = True
-    """The segments reach back to offset 0."""
+    """The events reach back to offset 0."""
 
     def live(self, now: int) -> Session | None:
         """The session, unless it was never made, is deleted, or is expired at `now` (ms)."""
@@ -107,10 +113,15 @@ class Log(Protocol):
     """
 
     def tail(self, session: str, window: int = 0) -> Tail:
-        """META, head, and the newest segments: at least one, more up to `window` bytes of events.
+        """META, head, and the events of the newest segments: of one, of more where all fit.
 
-        One query, as a rule. Segments of older incarnations are left out. Where the newest
-        incarnation has only its META, the head is at 0 with an empty state.
+        `window` is in bytes as stored, since those are what a read costs. All of a segment's item
+        counts, names and values: events, the state after them, attempt, trace and keys. META
+        does not.
+
+        One query, as a rule; of a long log with a large window two. Segments of older
+        incarnations are left out. Where the newest incarnation has only its META, the head is
+        at 0 with an empty state.
         """
 
     def append(self, session: str, incarnation: int, segment: Segment) -> Segment | None:

@@ -32,10 +32,10 @@ from typing import Any
 
 from cueline.adapters.expiry import hint
 from cueline.adapters.page_keys import rank
-from cueline.adapters.sizes import agent_to_json, metadata_to_json, segment_to_json, size
+from cueline.adapters.sizes import agent_to_json, metadata_to_json, segment_size, segment_to_json
 from cueline.engine.ports import Agent, Key
-from cueline.log.events import events_from_json
-from cueline.log.segment import Segment, Session
+from cueline.log.events import Recorded, events_from_json
+from cueline.log.segment import Segment, Session, record
 from cueline.log.state import State, state_from_json, state_to_json
 
 Item = Mapping[str, Any]
@@ -92,6 +92,10 @@ def incarnation_in(item: Item) -> int:
     return int(sk_of(item).split("#")[1])
 
 
+def offset_in(item: Item) -> int:
+    return int(sk_of(item).split("#")[2])
+
+
 def sessions_list(agent_key: str) -> str:
     return f"sessions#{agent_key}"
 
@@ -128,7 +132,7 @@ def segment_to_item(session: str, incarnation: int, segment: Segment) -> dict[st
 
 def segment_from_item(item: Item) -> Segment:
     return Segment(
-        at=int(sk_of(item).split("#")[2]),
+        at=offset_in(item),
         events=events_from_json(item["events"]["S"]),
         state=state_from_json(item["state"]["S"]),
         attempt=attempt_of(item),
@@ -141,8 +145,21 @@ def blanked(item: Item) -> bool:
     return bool(item["n"]["N"] == "0")
 
 
-def bytes_of_events(item: Item) -> int:
-    return size(item["events"]["S"])
+def recorded_in(item: Item) -> tuple[Recorded, ...]:
+    """The segment's events, without a look at its state."""
+    events = events_from_json(item["events"]["S"])
+    return record(offset_in(item), int(item["written_at"]["N"]), item["trace_id"]["S"], events)
+
+
+def size_of(item: Item) -> int:
+    """Of a segment's item, in bytes as stored."""
+    return segment_size(
+        item["pk"]["S"],
+        item["events"]["S"],
+        item["state"]["S"],
+        attempt_of(item),
+        item["trace_id"]["S"],
+    )
 
 
 # --- sessions ------------------------------------------------------------------------------------

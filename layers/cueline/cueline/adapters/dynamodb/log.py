@@ -1,23 +1,27 @@
 """The log: one conditional write, one query for the tail, one for the events after an offset."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from cueline.adapters.answers import answering, code_of, details
+from cueline.adapters.dynamodb.conflicts import FREE
 from cueline.adapters.dynamodb.items import (
     FIRST_SEGMENT,
     META,
     Item,
     attempt_of,
-    bytes_of_events,
     incarnation_in,
+    offset_in,
     past_segments,
+    recorded_in,
     segment_from_item,
     segment_sk,
     segment_to_item,
     session_from_item,
+    size_of,
     sk_of,
 )
 from cueline.adapters.dynamodb.query import between
@@ -27,9 +31,6 @@ from cueline.log.state import State
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-FREE = "attribute_not_exists(pk)"
-"""True where no segment starts at this offset: the writer has read all there is."""
 
 _HEAD_PAGE = 2
 """META, where there is one, and the newest segment."""
@@ -43,9 +44,18 @@ class DynamoLog:
 
     def tail(self, session: str, window: int = 0) -> Tail:
         meta, newest, room = None, 0, window
-        segments: list[Segment] = []
-        page = _WINDOW_PAGE if window else _HEAD_PAGE
-        for item in self._stretch(session, FIRST_SEGMENT, META, page, forward=False):
+        items: list[Item] = []  # of segments, the newest first
+        newest_first = between(
+            self._client,
+            self._table,
+            session,
+            FIRST_SEGMENT,
+            META,
+            page=_WINDOW_PAGE if window else _HEAD_PAGE,
+            further=lambda: _further(items[-_WINDOW_PAGE:], room),
+            forward=False,
+        )
+        for item in newest_first:
             if sk_of(item) == META:
                 meta = session_from_item(item)
                 newest = meta.incarnation
@@ -53,20 +63,21 @@ class DynamoLog:
             if incarnation_in(item) < newest:
                 break
             newest = incarnation_in(item)
-            taken = bytes_of_events(item) if window else 0
-            if segments and taken > room:
+            room -= size_of(item) if window else 0
+            if items and room < 0:
                 break
-            segments.append(segment_from_item(item))
-            room -= taken
-            if room <= 0 or segments[-1].at == 0:
+            items.append(item)
+            if room <= 0 or offset_in(item) == 0:
                 break
-        if not segments:
+        if not items:
             return Tail(meta, Head(newest, 0, State()))
-        last = segments[0]
+        last = segment_from_item(items[0])
         head = Head(newest, last.end, last.state, last.written_at)
         if last.state.deleted:
             return Tail(meta, head)
-        return Tail(meta, head, tuple(reversed(segments)), whole=segments[-1].at == 0)
+        parts = chain(map(recorded_in, items[:0:-1]), [last.recorded()])
+        events = tuple(chain.from_iterable(parts))
+        return Tail(meta, head, events, whole=offset_in(items[-1]) == 0)
 
     def append(self, session: str, incarnation: int, segment: Segment) -> Segment | None:
         item = segment_to_item(session, incarnation, segment)
@@ -114,3 +125,13 @@ class DynamoLog:
         self, session: str, first: str, last: str, page: int, *, forward: bool = True
     ) -> Iterator[Item]:
         return between(self._client, self._table, session, first, last, page=page, forward=forward)
+
+
+def _further(latest: Sequence[Item], room: int) -> int:
+    """How many more segments to ask for, where these were read last and there is so much room.
+
+    Enough to fill it if the older ones are as large, and a little over. Without a limit it would
+    be a megabyte, however little of it fits: each item that is read is paid for and parsed.
+    """
+    likely = room * len(latest) // max(1, sum(map(size_of, latest)))
+    return max(_WINDOW_PAGE, likely + likely // 16)

@@ -1,6 +1,6 @@
 """The two queries that there are: a stretch of a partition, and a part of a list."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from cueline.adapters.answers import answering
@@ -9,8 +9,6 @@ from cueline.adapters.page_keys import page_key, rank_in
 from cueline.engine.ports import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef
 
@@ -25,9 +23,13 @@ def between(
     last: str,
     *,
     page: int = 1000,
+    further: Callable[[], int] | None = None,
     forward: bool = True,
 ) -> Iterator[Item]:
-    """Strongly consistent; asks for a further page of items only where the reader goes on."""
+    """Strongly consistent; asks for a further page of items only where the reader goes on.
+
+    `further` is asked how many items each page after the first should have, if not `page`.
+    """
     request: QueryInputTypeDef = {
         "TableName": table,
         "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
@@ -47,6 +49,8 @@ def between(
         if "LastEvaluatedKey" not in answer:
             return
         request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        if further:
+            request["Limit"] = further()
 
 
 def listed(
@@ -55,7 +59,7 @@ def listed(
     name: str,
     limit: int,
     given: str | None,
-    from_item: "Callable[[Item], T]",
+    from_item: Callable[[Item], T],
 ) -> Page[T]:
     """Part of the list `name`, oldest first. Raises InvalidPageKey. Lags behind the writes."""
     after = rank_in(given, name)

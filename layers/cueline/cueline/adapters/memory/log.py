@@ -1,9 +1,9 @@
 """The log, its heartbeats and its sweeper, in memory."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 from cueline.adapters.memory.store import Store, Stored
-from cueline.adapters.sizes import size
 from cueline.log.events import Recorded
 from cueline.log.segment import Head, Segment, Tail
 from cueline.log.state import State
@@ -24,13 +24,15 @@ class MemoryLog:
         head = Head(newest, last.end, last.state, last.written_at)
         if last.state.deleted:
             return Tail(meta, head)
-        segments, room = [last], window - size(own[0][1].events)
+        first, room = last.at, window - own[0][1].size(session)
+        parts = [last.recorded()]
         for at, stored in own[1:]:
-            room -= size(stored.events)
+            room -= stored.size(session)
             if room < 0:
                 break
-            segments.append(stored.at(at))
-        return Tail(meta, head, tuple(reversed(segments)), whole=segments[-1].at == 0)
+            first = at
+            parts.append(stored.recorded(at))
+        return Tail(meta, head, tuple(chain.from_iterable(reversed(parts))), whole=first == 0)
 
     def append(self, session: str, incarnation: int, segment: Segment) -> Segment | None:
         new = Stored.of(segment)

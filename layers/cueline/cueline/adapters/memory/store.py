@@ -3,10 +3,10 @@
 import threading
 from dataclasses import dataclass, field
 
-from cueline.adapters.sizes import segment_to_json
+from cueline.adapters.sizes import segment_size, segment_to_json
 from cueline.engine.ports import Agent, Key
-from cueline.log.events import events_from_json
-from cueline.log.segment import Segment, Session
+from cueline.log.events import Recorded, events_from_json
+from cueline.log.segment import Segment, Session, record
 from cueline.log.state import State, state_from_json, state_to_json
 
 Place = tuple[int, int]
@@ -31,6 +31,12 @@ class Stored:
     def at(self, at: int) -> Segment:
         events, state = events_from_json(self.events), state_from_json(self.state)
         return Segment(at, events, state, self.attempt, self.written_at, self.trace_id)
+
+    def size(self, session: str) -> int:
+        return segment_size(session, self.events, self.state, self.attempt, self.trace_id)
+
+    def recorded(self, at: int) -> tuple[Recorded, ...]:
+        return record(at, self.written_at, self.trace_id, events_from_json(self.events))
 
     def blank(self) -> "Stored":
         state = state_to_json(State(deleted=True))
