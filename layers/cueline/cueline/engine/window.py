@@ -19,16 +19,32 @@ _PAGE = 200
 
 
 def missing(log: Log, session: str, tail: Tail, written: Segment) -> list[Recorded]:
-    """The window up to and with `written`, also where others appended after `tail` was read."""
-    known = list(tail.events)
-    at = tail.head.at
-    while at < written.at:
-        found = log.read(session, tail.head.incarnation, at - 1, written.at - at)
+    """The window up to and with `written`, also where others appended after `tail` was read.
+
+    It goes back to the first input that a running turn took, however far that is.
+    """
+    incarnation, first = tail.head.incarnation, tail.head.at
+    if tail.events:
+        first = tail.events[0].offset
+    taken = min((i.offset for t in written.state.turns for i in t.inputs), default=first)
+    return [
+        *_stretch(log, session, incarnation, taken, first),
+        *tail.events,
+        *_stretch(log, session, incarnation, tail.head.at, written.at),
+        *written.recorded(),
+    ]
+
+
+def _stretch(log: Log, session: str, incarnation: int, at: int, end: int) -> list[Recorded]:
+    """From `at` on, without `end`."""
+    events: list[Recorded] = []
+    while at < end:
+        found = log.read(session, incarnation, at - 1, end - at)
         if not found:
             break
-        known += found
+        events += found
         at = found[-1].offset + 1
-    return known + list(written.recorded())
+    return events
 
 
 def answer_to(events: Sequence[Recorded], offset: int) -> list[Recorded] | None:
