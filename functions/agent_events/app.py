@@ -4,7 +4,6 @@ from functools import cache
 from urllib.parse import quote
 
 import anyio.to_thread
-from aws_lambda_powertools import Logger
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -16,12 +15,13 @@ from cueline.doors.agent_events.body import MAX_BODY
 from cueline.doors.agent_events.errors import error_answer
 from cueline.doors.agent_events.hosting import Hosting, Post
 from cueline.doors.agent_events.routes import RouteNotFound
-from cueline.doors.asgi import body_of, gone, request_id
+from cueline.doors.asgi import answering, body_of, gone, request_id
+from cueline.doors.logs import function_logger
 from cueline.errors import CuelineError, unexpected
 
 EVENTS = "/v2/agents/{agent_key}/sessions/{session_key}/events"
 
-logger = Logger()
+logger = function_logger()
 
 
 @cache
@@ -73,6 +73,9 @@ async def healthz(_: Request) -> Response:
 
 
 app = Starlette(
-    routes=[Route("/healthz", healthz), Route(EVENTS, post_event, methods=["POST"])],
-    exception_handlers={CuelineError: failed, HTTPException: nowhere, Exception: failed},
+    routes=[
+        Route("/healthz", healthz),
+        Route(EVENTS, answering(post_event, failed), methods=["POST"]),
+    ],
+    exception_handlers={HTTPException: nowhere},
 )

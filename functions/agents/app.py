@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
@@ -14,11 +13,12 @@ from cueline import bootstrap
 from cueline.doors.access import caller_of
 from cueline.doors.agent_events.errors import error_answer
 from cueline.doors.agent_events.routes import ROUTES, Call, Route, RouteNotFound
+from cueline.doors.logs import function_logger
 from cueline.errors import CuelineError, unexpected
 
 JSON = "application/json"
 
-logger = Logger()
+logger = function_logger()
 app = APIGatewayRestResolver()
 
 

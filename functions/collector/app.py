@@ -2,21 +2,17 @@
 
 from typing import Any
 
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.batch import (
-    BatchProcessor,
-    EventType,
-    process_partial_response,
-)
+from aws_lambda_powertools.utilities.batch import EventType, process_partial_response
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cueline import bootstrap
+from cueline.doors.logs import LoggedBatch, function_logger
 from cueline.engine.collector import collect
 
-logger = Logger()
-processor = BatchProcessor(EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
+logger = function_logger()
+processor = LoggedBatch(EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
 
 
 def work(record: DynamoDBRecord, lambda_context: LambdaContext) -> None:

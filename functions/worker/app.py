@@ -2,23 +2,19 @@
 
 from typing import Any
 
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.batch import (
-    BatchProcessor,
-    EventType,
-    process_partial_response,
-)
+from aws_lambda_powertools.utilities.batch import EventType, process_partial_response
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cueline import bootstrap
+from cueline.doors.logs import LoggedBatch, function_logger
 
 HAND_OVER = 10.0
 """Seconds before the platform's own end by which a turn has ended."""
 
-logger = Logger()
-processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+logger = function_logger()
+processor = LoggedBatch(EventType.SQS, raise_on_entire_batch_failure=False)
 
 
 def work(record: SQSRecord, lambda_context: LambdaContext) -> None:

@@ -1,8 +1,10 @@
 """What every door that streams wants of an ASGI request."""
 
 import re
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
+from starlette.responses import Response
 
 from cueline.engine.ports import Clock
 
@@ -15,6 +17,25 @@ def request_id(request: Request, clock: Clock) -> str:
         found = _REQUEST_ID.search(request.headers.get("x-amzn-request-context", ""))
         request.state.id = found[1] if found else clock.id()
     return str(request.state.id)
+
+
+def answering(
+    endpoint: Callable[[Request], Awaitable[Response]],
+    failed: Callable[[Request, Exception], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint, whose every error `failed` answers.
+
+    Starlette's own handler for all errors would raise them again, and the server print them with
+    their messages, which may carry what a user said.
+    """
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except Exception as error:
+            return await failed(request, error)
+
+    return answered
 
 
 async def body_of(request: Request, limit: int) -> bytes:

@@ -1,0 +1,86 @@
+"""Why something failed is in the log, and what a user said is not."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from cueline import bootstrap
+from cueline.adapters.clock import SystemClock
+from cueline.adapters.memory import memory_ports
+from functions.agent_events import app as streaming
+from functions.worker import app as worker
+from tests.gateway import Context
+from tests.serving import serving
+
+SECRET = "my PIN is 1234"
+BODY = json.dumps({"session": "a.s"})
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    ports = memory_ports(SystemClock())
+
+    def tail(*_: object) -> None:
+        raise ValueError(SECRET)
+
+    monkeypatch.setattr(type(ports.log), "tail", tail)
+    monkeypatch.setattr(bootstrap, "ports", lambda: ports)
+    monkeypatch.setattr(bootstrap, "_turn_ports", lambda: ports)
+    monkeypatch.setenv("TABLE_NAME", "t")
+    monkeypatch.setenv("WAKE_UPS_URL", "u")
+    for made in (bootstrap.settings, bootstrap.hosting, bootstrap.worker, streaming.hosting):
+        made.cache_clear()
+    monkeypatch.setenv("AUTH", "off")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    yield
+    for made in (bootstrap.settings, bootstrap.hosting, bootstrap.worker, streaming.hosting):
+        made.cache_clear()
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    handler = logging.getLogger("cueline").handlers[0]  # pytest adds its own
+    assert isinstance(handler, logging.StreamHandler)
+    lines = io.StringIO()
+    before = handler.setStream(lines)
+    yield lines
+    handler.setStream(before)
+
+
+class Invocation(Context):
+    def get_remaining_time_in_millis(self) -> int:
+        return 100_000
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_wake_up_that_fails_comes_again_and_says_where(logged: io.StringIO) -> None:
+    event = {"Records": [{"messageId": "m1", "body": BODY, "eventSource": "aws:sqs"}]}
+    answer = worker.lambda_handler(event, Invocation())  # type: ignore[arg-type]
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
+    assert '"ValueError"' in logged.getvalue()
+    assert "test_logs.py" in logged.getvalue()
+    assert SECRET not in logged.getvalue()
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_bug_behind_the_streaming_door_says_where_and_not_what(
+    logged: io.StringIO, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = "/v2/agents/a/sessions/s/events"
+    body = {"messages": [{"type": "text", "content": SECRET}]}
+    with serving(streaming.app, log_level="info") as url:
+        answer = httpx.post(url + path, json=body)
+    assert answer.status_code == 500
+    assert '"ValueError"' in logged.getvalue()
+    told = capfd.readouterr()
+    assert SECRET not in answer.text + logged.getvalue() + told.out + told.err
+
+
+def test_the_library_logs_json_lines(logged: io.StringIO) -> None:
+    logging.getLogger("cueline.engine.turn").warning("hello", extra={"code": "x"})
+    line = json.loads(logged.getvalue())
+    assert (line["message"], line["code"]) == ("hello", "x")
