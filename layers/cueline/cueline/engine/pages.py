@@ -7,7 +7,7 @@ from cueline.engine.ports import Page
 
 T = TypeVar("T")
 
-MOST_LOOKS = 40
+MOST_LOOKS = 5
 """Pages that one request reads; then it gives out what it has, and where the list goes on."""
 
 

@@ -93,7 +93,8 @@ def page(
     now = ports.clock.now()
 
     def wanted(session: Session) -> bool:
-        live = not session.tti_minutes or ports.log.tail(session.id).live(now)
+        young = now - session.created_at < 60_000 * session.tti_minutes
+        live = not session.tti_minutes or young or ports.log.tail(session.id).live(now)
         return keep(session) and bool(live)
 
     return kept_page(
