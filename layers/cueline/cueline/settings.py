@@ -27,7 +27,7 @@ class Settings(BaseModel):
     stream_seconds: float = Field(default=840.0, gt=0)
     """How long a streamed answer may take; the function ends after 900."""
     window_bytes: int = Field(default=400_000, gt=0)
-    """UTF-8 bytes of conversation that a model call may carry; about 100,000 tokens."""
+    """Of the log, as stored, that a turn reads back and a model call may carry."""
     model_api: Literal["responses", "chat"] = "responses"
     model_name: str = ""
     """Stands for every agent's own model name, where the provider has but one."""

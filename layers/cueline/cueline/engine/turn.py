@@ -51,7 +51,7 @@ class Limits:
     lease: int = 30
     turn: float = 280.0
     window_bytes: int = 400_000
-    """UTF-8 bytes of the conversation that a model call may carry."""
+    """Of the log, as stored, that the turn reads back, and of the text that it sends."""
     freezes: bool = False
     """The platform stops this process between a response and the next request."""
 
