@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cueline.adapters.openai_chat import chat_model
-from cueline.adapters.openai_responses import responses_model
+from cueline.adapters.openai.chat import chat_model
+from cueline.adapters.openai.responses import responses_model
 from cueline.engine.model import (
     CallMade,
     Chunk,

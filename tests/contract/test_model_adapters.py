@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cueline.adapters.openai_chat import chat_model
+from cueline.adapters.openai.chat import chat_model
 from cueline.engine.model import (
     Called,
     End,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cueline.adapters.openai_client import Answer
+from cueline.adapters.openai.client import Answer
 from cueline.engine.model import (
     Chunk,
     End,

@@ -5,8 +5,8 @@ import time
 import httpcore2
 import pytest
 
-from cueline.adapters.openai_chat import chat_model
-from cueline.adapters.openai_client import Patience, _proxy, shared_client, unique_call
+from cueline.adapters.openai.chat import chat_model
+from cueline.adapters.openai.client import Patience, _proxy, shared_client, unique_call
 
 
 def test_both_apis_share_one_client_a_process() -> None:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cueline.adapters import event_stream
-from cueline.adapters.event_stream import ServerEvent, Text, json_object, server_events
-from cueline.adapters.openai_errors import from_event, retry_after, scrubbed
-from cueline.adapters.thinking_tags import ThinkingTags
+from cueline.adapters.openai import event_stream
+from cueline.adapters.openai.errors import from_event, retry_after, scrubbed
+from cueline.adapters.openai.event_stream import ServerEvent, Text, json_object, server_events
+from cueline.adapters.openai.thinking_tags import ThinkingTags
 from cueline.engine.model import TextDelta, ThinkingDelta
 from cueline.errors import ModelError
 

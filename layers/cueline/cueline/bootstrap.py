@@ -100,8 +100,8 @@ def _turn_ports() -> Ports:
 def model() -> Model:
     # Only functions that call a model pay for the import of its client.
     from cueline.adapters.configured import ConfiguredModel
-    from cueline.adapters.openai_chat import chat_model
-    from cueline.adapters.openai_responses import responses_model
+    from cueline.adapters.openai.chat import chat_model
+    from cueline.adapters.openai.responses import responses_model
 
     given = settings()
     make = responses_model if given.model_api == "responses" else chat_model

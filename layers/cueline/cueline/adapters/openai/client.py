@@ -21,8 +21,8 @@ import httpcore2
 import httpx2
 from openai import APIResponse, OpenAI
 
-from cueline.adapters.event_stream import ServerEvent, malformed, server_events
-from cueline.adapters.openai_errors import cut, rejected, translate
+from cueline.adapters.openai.errors import cut, rejected, translate
+from cueline.adapters.openai.event_stream import ServerEvent, malformed, server_events
 from cueline.engine.model import Chunk, End
 
 OPENAI = "https://api.openai.com/v1"

@@ -12,7 +12,7 @@ import httpcore2
 import httpx2
 import openai
 
-from cueline.adapters.event_stream import malformed, object_of
+from cueline.adapters.openai.event_stream import malformed, object_of
 from cueline.errors import ModelError
 
 _REJECTED = ("model_rejected", False)

@@ -3,7 +3,16 @@
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from cueline.adapters.event_stream import (
+from cueline.adapters.openai.client import (
+    OPENAI,
+    Answer,
+    Patience,
+    shared_client,
+    unique_call,
+    with_parameters,
+)
+from cueline.adapters.openai.errors import from_event, refused
+from cueline.adapters.openai.event_stream import (
     ServerEvent,
     Text,
     count_of,
@@ -14,15 +23,6 @@ from cueline.adapters.event_stream import (
     text_of,
     whole,
 )
-from cueline.adapters.openai_client import (
-    OPENAI,
-    Answer,
-    Patience,
-    shared_client,
-    unique_call,
-    with_parameters,
-)
-from cueline.adapters.openai_errors import from_event, refused
 from cueline.engine.model import (
     Called,
     CallMade,

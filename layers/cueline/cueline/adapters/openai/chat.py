@@ -9,7 +9,16 @@ from typing import Any
 import httpcore2
 import httpx2
 
-from cueline.adapters.event_stream import (
+from cueline.adapters.openai.client import (
+    OPENAI,
+    Answer,
+    Patience,
+    shared_client,
+    unique_call,
+    with_parameters,
+)
+from cueline.adapters.openai.errors import cut, from_event, refused
+from cueline.adapters.openai.event_stream import (
     ServerEvent,
     Text,
     count_of,
@@ -20,16 +29,7 @@ from cueline.adapters.event_stream import (
     text_of,
     whole,
 )
-from cueline.adapters.openai_client import (
-    OPENAI,
-    Answer,
-    Patience,
-    shared_client,
-    unique_call,
-    with_parameters,
-)
-from cueline.adapters.openai_errors import cut, from_event, refused
-from cueline.adapters.thinking_tags import ThinkingTags
+from cueline.adapters.openai.thinking_tags import ThinkingTags
 from cueline.engine.model import (
     Called,
     CallMade,

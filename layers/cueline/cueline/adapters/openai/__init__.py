@@ -1,0 +1,1 @@
+"""The model port on the `openai` client: Responses and Chat Completions."""
