@@ -29,7 +29,6 @@ from local.sweeper import sweep
 from local.template import ROOT
 
 SWEEP_SECONDS = 30
-PRACTICE_MODEL = ROOT / "local/practice_model.py"
 # All that a child may know of this machine; above all no key and no proxy for loopback.
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy",
              "SSL_CERT_FILE", "SSL_CERT_DIR")  # fmt: skip
@@ -82,8 +81,6 @@ class Stack:
     def _practice_model(self, port: int) -> bool:
         if self.environment.get("OPENAI_API_KEY") or self.environment.get("OPENAI_BASE_URL"):
             return False
-        if not PRACTICE_MODEL.exists():
-            return True
         self._say("starting the practice model")
         process = self._run(
             "practice model",
