@@ -1,8 +1,18 @@
 """For every test."""
 
 import logging
+import os
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a developer has set for other work decides nothing here, and reaches no cloud."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "OPENAI_", "MODEL_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
 @pytest.fixture(autouse=True)
