@@ -1,5 +1,6 @@
 """One local stack for all tests of this folder, started as `make run` starts it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -81,7 +82,7 @@ class Running:
         """All processes under this stack: id and command."""
         assert self.process
         listed = subprocess.run(
-            ["ps", "-axo", "pid=,ppid=,command="], capture_output=True, text=True, check=True
+            ["ps", "-axww", "-o", "pid=,ppid=,command="], capture_output=True, text=True, check=True
         ).stdout
         rows = [line.split(None, 2) for line in listed.splitlines()]
         below, found = {self.process.pid}, {}
@@ -91,14 +92,21 @@ class Running:
                 found[pid] = command
         return found
 
-    def kill(self, part: str) -> None:
-        """SIGKILL the one process whose command has `part` in it."""
-        (pid,) = (
+    def kill(self, part: str) -> int:
+        """SIGKILLs the processes whose command has `part` in it; says how many there were."""
+        found = [
             pid
             for pid, command in self.processes().items()
             if part in command and "child.py" not in command
-        )
-        os.kill(pid, signal.SIGKILL)
+        ]
+        for pid in found:
+            os.kill(pid, signal.SIGKILL)
+        return len(found)
+
+    @property
+    def practice_url(self) -> str:
+        ports = json.loads((self.state / "ports.json").read_text())
+        return f"http://127.0.0.1:{ports['practice']}/practice"
 
     def wait_until_healthy(self, seconds: float = 20) -> None:
         deadline = time.monotonic() + seconds

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from typing import Any
 
 import httpx
@@ -24,6 +25,11 @@ AGENT = {
         "output_parser": {"type": "default"},
     },
 }
+
+
+@pytest.fixture
+def unique() -> str:
+    return f"t-{uuid.uuid4().hex[:20]}"
 
 
 @pytest.fixture
@@ -161,7 +167,7 @@ def test_a_killed_streaming_function_leaves_a_session_that_answers(
     with api.stream("POST", events, json=message("Tell me about lamps.", stream=True)) as answer:
         chunks = answer.iter_raw()
         next(chunks)
-        stack.kill("functions.agent_events.app:app")
+        assert stack.kill("functions.agent_events.app:app") == 1
         with pytest.raises(httpx.HTTPError):
             list(chunks)
     stack.wait_until_healthy()
@@ -171,6 +177,43 @@ def test_a_killed_streaming_function_leaves_a_session_that_answers(
     while types(api, events).count("agent_output") < 2:
         assert time.monotonic() < deadline, types(api, events)
         time.sleep(0.5)
+
+
+def test_a_killed_worker_leaves_a_session_that_answers(
+    stack: Running, api: httpx.Client, unique: str
+) -> None:
+    """First the function that hosts the turn is killed, then the worker that took it over."""
+    events = f"/v2/agents/{unique}/sessions/s/events"
+    slow = {"kind": "delay", "token_ms": 500}
+    told = {"model": unique, "faults": [slow, slow]}
+    httpx.post(f"{stack.practice_url}/faults", json=told).raise_for_status()
+
+    def asked() -> int:
+        bodies = httpx.get(f"{stack.practice_url}/requests", params={"model": unique}).json()
+        return len(bodies["requests"])
+
+    def until(count: int) -> None:
+        deadline = time.monotonic() + 6 * LEASE_SECONDS + 30
+        while asked() < count:
+            assert time.monotonic() < deadline, (asked(), types(api, events))
+            time.sleep(0.2)
+
+    agent = {**AGENT, "key": unique, "model": {"name": unique}}
+    api.post("/v2/agents", json=agent).raise_for_status()
+    api.post(f"/v2/agents/{unique}/sessions", json={"key": "s"}).raise_for_status()
+    with api.stream("POST", events, json=message("Tell me about lamps.", stream=True)) as answer:
+        chunks = answer.iter_raw()
+        while b"streaming_agent_output" not in next(chunks):
+            pass  # the model has been asked
+        stack.kill("functions.agent_events.app:app")
+        with pytest.raises(httpx.HTTPError):
+            list(chunks)
+    until(2)
+    assert stack.kill("WorkerFunction") >= 1
+    until(3)
+    stack.wait_until_healthy()
+    assert say(api, events, "And about tables?")[-1]["type"] == "agent_output"
+    assert types(api, events) == ["input_message", "agent_output"] * 2
 
 
 def test_a_second_stack_on_the_same_state_is_refused(stack: Running) -> None:
