@@ -47,7 +47,8 @@ deploy: $(VENV) build ## Build and deploy to AWS: make deploy PARAMETERS="ModelN
 	.envs/sam/bin/sam deploy --parameter-overrides PythonRuntime=python$(VERSION) $(PARAMETERS)
 
 key: $(VENV) ## Make an API key for the deployed stack: make key NAME=website
-	PYTHONPATH=layers/cueline .venv/bin/python -m local.key --name "$(NAME)"
+	@[ -n "$(NAME)" ] || { echo "Say who will use it: make key NAME=website"; exit 1; }
+	@PYTHONPATH=layers/cueline .venv/bin/python -m local.key --name "$(NAME)"
 
 lock: $(LOCKER) ## Compile every lock again from its .in file
 	@for input in layers/dependencies tests tests/clients local/requirements/emulator \

@@ -1,6 +1,7 @@
 """What a stack has to itself: its port, its state."""
 
 import contextlib
+import errno
 import fcntl
 import socket
 from collections.abc import Iterator
@@ -34,9 +35,12 @@ def claim_port(text: str) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, int(text)))
-    except (OSError, ValueError, OverflowError):
+    except (ValueError, OverflowError):
+        raise StartError(f"PORT={text} is no port. Choose one: PORT=8801 make run") from None
+    except OSError as error:
+        why = "another process has it" if error.errno == errno.EADDRINUSE else error.strerror
         raise StartError(
-            f"Port {text} cannot be used: another process has it. Choose one: PORT=8801 make run"
+            f"Port {text} cannot be used: {why}. Choose one: PORT=8801 make run"
         ) from None
     listener.set_inheritable(True)
     return listener

@@ -28,6 +28,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from local import template
 
 MAX_BODY = 6 * 1024 * 1024  # what Lambda takes
+# The first answer of a function waits until the emulator has unpacked the layers; to give up and
+# ask again would have it unpack them again beside that.
+HEALTH_SECONDS = 120
 STREAM_SECONDS = 900  # as long as a streaming function may run
 
 LOOPBACK = r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
@@ -54,7 +57,12 @@ def refusal(status: int, code: str, message: str) -> Response:
     """An error of the edge itself, in the shape that door 1's clients read."""
     request = str(uuid.uuid4())
     return JSONResponse(
-        {"messages": [message], "code": code, "request_id": request},
+        {
+            "messages": [message],
+            "code": code,
+            "request_id": request,
+            "retryable": status in {502, 503},
+        },
         status,
         {"x-request-id": request},
     )
@@ -119,8 +127,8 @@ class Edge:
     async def healthz(self, _: Request) -> Response:
         try:
             answers = await asyncio.gather(
-                self.http.get(self.upstreams.rest + "/healthz", timeout=10),
-                self.http.get(self.upstreams.streaming + "/healthz", timeout=10),
+                self.http.get(self.upstreams.rest + "/healthz", timeout=HEALTH_SECONDS),
+                self.http.get(self.upstreams.streaming + "/healthz", timeout=HEALTH_SECONDS),
             )
         except httpx.HTTPError:
             return refusal(503, "unavailable", "A part of the local stack does not answer.")

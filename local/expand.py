@@ -4,6 +4,7 @@ Run by the environment that has SAM: .envs/sam/bin/python local/expand.py. Needs
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def expand(template: dict[str, Any], parameters: dict[str, str]) -> dict[str, An
 
 
 def main() -> None:
+    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # the translator asks for one
     template = yaml_parse((ROOT / "template.yaml").read_text())
     json.dump(expand(template, {"AWS::Region": "us-east-1"}), sys.stdout, indent=1)
 

@@ -31,8 +31,11 @@ def main() -> int:
     key, text = new_key(f"key{secrets.token_hex(6)}", given.name, secrets.token_urlsafe(32))
     try:
         DynamoKeys(dynamodb_client(), table_of(given.stack)).put(key)
-    except (BotoCoreError, ClientError, CuelineError, LookupError) as error:
-        print(f"No key was made: {error}. Is the stack {given.stack!r} deployed?", file=sys.stderr)
+    except (ClientError, LookupError) as error:
+        print(f"No key was made. Is the stack {given.stack!r} deployed? {error}", file=sys.stderr)
+        return 1
+    except (BotoCoreError, CuelineError) as error:
+        print(f"No key was made: {error}", file=sys.stderr)
         return 1
     print("Send this as x-api-key. It is shown only now:", file=sys.stderr)
     print(text)

@@ -85,7 +85,7 @@ def answers(url: str) -> bool:
     try:
         # A proxy that the environment names is for the world outside.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=10):
+        with opener.open(url, timeout=150):
             return True
     except (urllib.error.URLError, OSError):
         return False

@@ -65,7 +65,7 @@ class Stack:
         streaming, edge = self._streaming(), self._edge()
         self.url = f"http://{HOST}:{self.listener.getsockname()[1]}"
         # Asks all parts; the first time, the emulator unpacks the layers.
-        edge.wait_for(f"{self.url}/healthz", 60, also=[streaming])
+        edge.wait_for(f"{self.url}/healthz", 180, also=[streaming])
         self._ready(practice)
 
     def _ports(self) -> dict[str, int]:
@@ -228,7 +228,9 @@ class Stack:
         """Callers first, the emulator last, so that its state holds all that they did."""
         order = ["edge", "streaming function", "practice model", "emulator"].index
         for process in sorted(self.running, key=lambda process: order(process.name)):
-            self._say(f"stopping the {process.name}")
+            saves = process.name == "emulator"
+            hint = ", which saves its state; that may take 10 s" if saves else ""
+            self._say(f"stopping the {process.name}{hint}")
             process.stop()
         shutil.rmtree(self.state / "tmp", ignore_errors=True)
 
@@ -269,9 +271,11 @@ def main() -> int:
 
     def interrupt(number: int, _: FrameType | None) -> None:  # noqa: ARG001
         nonlocal stopping
-        if not stopping:  # a second Ctrl-C shall not break off the clean stop
-            stopping = True
-            raise Interrupt
+        if stopping:  # a second Ctrl-C shall not break off the clean stop
+            os.write(2, b"already stopping\n")
+            return
+        stopping = True
+        raise Interrupt
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)

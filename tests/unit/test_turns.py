@@ -254,9 +254,25 @@ def test_a_pause_that_ends_after_the_deadline_is_not_made(bench: Bench) -> None:
 
 def test_what_was_said_is_kept_and_not_said_again(bench: Bench) -> None:
     bench.model.scripts = [[TextDelta("so far"), overloaded()]]
-    failed = bench.say("one")[-1]
+    failed = bench.accept("one").run(lambda _: None, heard=True)[-1].event
     assert isinstance(failed, TurnFailed)
     assert failed.text == "so far"
+    assert failed.retryable
+    assert len(bench.model.asked) == 1
+
+
+def test_what_nobody_heard_may_be_said_again_in_other_words(bench: Bench) -> None:
+    bench.model.scripts = [[TextDelta("so f"), overloaded()], [TextDelta("whole"), End("stop")]]
+    answered = bench.say("one")[-1]
+    assert isinstance(answered, Answered)
+    assert answered.text == "whole"
+
+
+def test_a_provider_that_hangs_is_not_asked_again(bench: Bench) -> None:
+    hangs = ModelError("model_timeout", "No byte.", retryable=True)
+    bench.model.scripts = [[hangs]]
+    failed = bench.say("one")[-1]
+    assert isinstance(failed, TurnFailed)
     assert failed.retryable
     assert len(bench.model.asked) == 1
 

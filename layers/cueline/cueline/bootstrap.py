@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -30,6 +30,9 @@ __all__ = ["session_from_item", "wake_up_from_json"]
 logger = logging.getLogger(__name__)
 
 KEY_SECONDS = 60.0
+MODEL_SECONDS = 300.0
+IDLE_SECONDS = 50.0
+"""Without a byte from the provider. Less than a caller in JSON waits, so that it hears of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +99,13 @@ def _turn_ports() -> Ports:
     return replace(ports(), agents=agents)
 
 
-@cache
 def model() -> Model:
+    """Made anew now and then, so that a key that was changed in Secrets Manager comes into use."""
+    return _model(int(ports().clock.monotonic() // MODEL_SECONDS))
+
+
+@lru_cache(maxsize=1)
+def _model(_: int) -> Model:
     # Only functions that call a model pay for the import of its client.
     from cueline.adapters.configured import ConfiguredModel
     from cueline.adapters.openai.chat import chat_model
@@ -105,7 +113,11 @@ def model() -> Model:
 
     given = settings()
     make = responses_model if given.model_api == "responses" else chat_model
-    chosen = make(api_key=_api_key(given), base_url=given.openai_base_url or None)
+    chosen = make(
+        api_key=_api_key(given),
+        base_url=given.openai_base_url or None,
+        idle_seconds=IDLE_SECONDS,
+    )
     return ConfiguredModel(chosen, given.model_name, given.model_parameters)
 
 

@@ -55,7 +55,7 @@ class Relay:
 
         def work() -> None:
             try:
-                result = self.caller.run(self._emit if listen else lambda _: None)
+                result = self.caller.run(self._emit if listen else lambda _: None, heard=listen)
             except Exception as error:
                 if not isinstance(error, CuelineError):
                     logger.error("A turn failed inside Cueline", extra=unexpected(error))  # noqa: TRY400

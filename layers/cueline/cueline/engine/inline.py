@@ -32,8 +32,10 @@ class Caller:
     accepted: Accepted | Repeated
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, emit: Emit) -> list[Recorded]:
+    def run(self, emit: Emit, *, heard: bool = False) -> list[Recorded]:
         """Blocks until the input has ended; its turn's events, inputs first.
+
+        `heard` says that a person may read what `emit` is told at once.
 
         `emit` is told everything at once where this process hosts the turn, and the events at
         its end where another does; no event twice. Nothing is returned where the session ended,
@@ -60,6 +62,7 @@ class Caller:
                 limits=self.limits,
                 deadline=self.ports.clock.monotonic() + self.limits.turn,
                 emit=tell,
+                heard=heard,
             )
             host.run(self.agent, accepted.head, events)
             if answer := answer_to(said, accepted.offset):

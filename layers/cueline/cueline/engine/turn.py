@@ -78,6 +78,8 @@ class Host:
     deadline: float
     """Seconds on the monotonic clock; the turn has ended before."""
     emit: Emit = lambda _: None
+    heard: bool = False
+    """Somebody hears what is said while it is said, so it cannot be taken back."""
     _beaten_at: float = 0.0
 
     def run(self, agent: Agent | None, head: Head, events: Sequence[Recorded]) -> Head:
@@ -124,8 +126,8 @@ class Host:
                     return self._listen(chunks, spoken)
             except ModelError as error:
                 tries -= 1
-                # What was said cannot be taken back, so it is not said again in other words.
-                if spoken.text:
+                # What was heard cannot be taken back, so it is not said again in other words.
+                if spoken.text and self.heard:
                     raise
                 if error.kind == "context_limit_exceeded":
                     # The model's own limit is smaller: the oldest turns go.
@@ -137,9 +139,11 @@ class Host:
                         raise
                     request = replace(request, items=items)
                     continue
-                if not error.retryable or not tries:
+                # A provider that hangs once has taken most of the time that a caller waits.
+                if not error.retryable or not tries or error.kind == "model_timeout":
                     raise
                 self._pause(MODEL_TRIES - tries, error)
+                spoken.text.clear()
                 if spoken.thinking:
                     spoken.thinking.clear()
                     self.emit(Restarted())

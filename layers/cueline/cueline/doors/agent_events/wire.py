@@ -228,6 +228,7 @@ _FRIENDLY = {
     "dict_type": "must be an object",
     "model_type": "must be an object",
     "list_type": "must be an array",
+    "too_short": "must not be empty",
 }
 
 
