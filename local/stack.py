@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from local import emulator
+from local import emulator, greeting
 from local.claims import HOST, claim_port, free_port, is_free, only_one
 from local.deployment import CREDENTIALS, client, store_secret, up_to_date
 from local.processes import Process, StartError
@@ -49,7 +49,7 @@ class Stack:
     # --- start ---------------------------------------------------------------------------------
 
     def start(self) -> None:
-        ports = self._ports()
+        self.ports = ports = self._ports()
         endpoint = self.environment.get("AWS_ENDPOINT_URL", "").rstrip("/")
         practice = self._practice_model(ports["practice"])
         if endpoint:
@@ -66,7 +66,13 @@ class Stack:
         self.url = f"http://{HOST}:{self.listener.getsockname()[1]}"
         # Asks all parts; the first time, the emulator unpacks the layers.
         edge.wait_for(f"{self.url}/healthz", 180, also=[streaming])
-        self._ready(practice)
+        provider = self.environment.get("OPENAI_BASE_URL") or "OpenAI"
+        logs = self.state / "logs"
+        self._say(greeting.model(None if practice else provider))
+        self._say(f"logs are in {logs}; Ctrl-C stops everything and keeps its state")
+        if parameters["Auth"] == "on":
+            print(greeting.key(self.endpoint))
+        print(greeting.ready(self.url), flush=True)
 
     def _ports(self) -> dict[str, int]:
         """The same at every start: the deployed stack's settings name them."""
@@ -213,9 +219,10 @@ class Stack:
 
     def _restart(self, process: Process) -> None:
         self.running.remove(process)
-        again: dict[str, Callable[[], Process]] = {
+        again: dict[str, Callable[[], object]] = {
             "streaming function": self._streaming,
             "edge": self._edge,
+            "practice model": lambda: self._practice_model(self.ports["practice"]),
         }
         if process.name not in again:
             raise StartError(f"The {process.name} ended. {process.log} ends:\n{process.tail()}")
@@ -238,30 +245,6 @@ class Stack:
 
     def _say(self, text: str) -> None:
         print(f"[{time.monotonic() - self.began:5.1f} s] {text}", flush=True)
-
-    def _ready(self, practice: bool) -> None:
-        model = (
-            "A practice model answers, no real one: set OPENAI_API_KEY or OPENAI_BASE_URL for that."
-            if practice
-            else f"The model at {self.environment.get('OPENAI_BASE_URL') or 'OpenAI'} answers."
-        )
-        logs = self.state / "logs"
-        self._say(f"{model}\nLogs: {logs}; Ctrl-C stops everything and keeps its state.")
-        post = "-H 'content-type: application/json' -d"
-        agent = (
-            '{"key":"guide","name":"Guide","tool_configurations":{},"model":{"name":"practice"},'
-            '"first_step":{"name":"main","instructions":[{"type":"inline","name":"main",'
-            '"template":"You are a kind guide."}],"output_parser":{"type":"default"}}}'
-        )
-        message = '{"messages":[{"type":"text","content":"Hello!"}],"stream_response":true}'
-        base = f"{self.url}/v2/agents"
-        print(
-            f"\nCueline is ready at {self.url}. Three commands to try:\n"
-            f"  curl {base} {post} '{agent}'\n"
-            f'  curl {base}/guide/sessions {post} \'{{"key":"first"}}\'\n'
-            f"  curl -N {base}/guide/sessions/first/events {post} '{message}'",
-            flush=True,
-        )
 
 
 def main() -> int:

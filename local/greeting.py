@@ -1,0 +1,33 @@
+"""What `make run` says once it is ready."""
+
+_AGENT = (
+    '{"key":"guide","name":"Guide","tool_configurations":{},"model":{"name":"practice"},'
+    '"first_step":{"name":"main","instructions":[{"type":"inline","name":"main",'
+    '"template":"You are a kind guide."}],"output_parser":{"type":"default"}}}'
+)
+_MESSAGE = '{"messages":[{"type":"text","content":"Hello!"}],"stream_response":true}'
+
+
+def model(provider: str | None) -> str:
+    """`provider` is None for the practice model."""
+    if provider is None:
+        return "a practice model answers, no real one: set OPENAI_API_KEY or OPENAI_BASE_URL"
+    return f"the model at {provider} answers"
+
+
+def key(endpoint: str) -> str:
+    return (
+        "\nEvery request needs a key in x-api-key. To make one:\n"
+        f"  AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=test "
+        "AWS_SECRET_ACCESS_KEY=test make key NAME=me"
+    )
+
+
+def ready(url: str) -> str:
+    base, post = f"{url}/v2/agents", "-H 'content-type: application/json' -d"
+    return (
+        f"\nCueline is ready at {url}. Three commands to try:\n"
+        f"  curl {base} {post} '{_AGENT}'\n"
+        f'  curl {base}/guide/sessions {post} \'{{"key":"first"}}\'\n'
+        f"  curl -N {base}/guide/sessions/first/events {post} '{_MESSAGE}'"
+    )
