@@ -4,6 +4,11 @@ import logging
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A slow machine fails nothing.
+settings.register_profile("cueline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("cueline")
 
 
 @pytest.fixture(autouse=True)
