@@ -70,11 +70,9 @@ def runtime() -> str:
     return f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def fingerprint(parameters: Mapping[str, str], endpoint: str) -> str:
-    """Changes whenever building and deploying again would make a difference."""
-    digest = hashlib.sha256(
-        json.dumps([sorted(parameters.items()), endpoint, sys.version]).encode()
-    )
+def fingerprint_of_sources() -> str:
+    """Changes whenever building again would make a difference."""
+    digest = hashlib.sha256(sys.version.encode())
     for path in sorted([ROOT / "template.yaml", *_sources("functions"), *_sources("layers")]):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(ROOT)}\0{len(content)}\0".encode() + content)
@@ -215,16 +213,21 @@ def up_to_date(
 ) -> Deployment:
     """The deployed stack, built and deployed first if anything has changed since the last time."""
     resources = template.load()
-    note, wanted = folder / "deployed", fingerprint(parameters, endpoint)
-    built = folder / "build"
-    if note.exists() and note.read_text() == wanted and built.exists():
+    sources = fingerprint_of_sources()
+    settings = json.dumps([sources, sorted(parameters.items()), endpoint])
+    wanted = hashlib.sha256(settings.encode()).hexdigest()
+    note, built = folder / "deployed", folder / "build"
+    if _says(note, wanted) and built.exists():
         deployment = describe(endpoint, resources)
         if deployment:
             say("the stack is as it was: nothing to build or deploy")
             return deployment
     note.unlink(missing_ok=True)
-    say("building the template (sam build; the first time installs the layer's dependencies)")
-    build(built, folder / "logs/sam.log")
+    if not (_says(folder / "built", sources) and built.exists()):
+        (folder / "built").unlink(missing_ok=True)
+        say("building the template (sam build; the first time installs the layer's dependencies)")
+        build(built, folder / "logs/sam.log")
+        (folder / "built").write_text(sources)
     say("deploying it to the emulator (sam deploy)")
     deploy(built, endpoint, parameters, folder / "logs/sam.log")
     limit_workers(endpoint)
@@ -233,3 +236,7 @@ def up_to_date(
         raise StartError(f"sam deploy left no usable stack; see {folder / 'logs/sam.log'}")
     note.write_text(wanted)
     return deployment
+
+
+def _says(note: Path, wanted: str) -> bool:
+    return note.exists() and note.read_text() == wanted
