@@ -97,7 +97,7 @@ def _repeats(state: State, digest: str, quiet_for: int, retries: bool) -> Repeat
     """The input that `digest` repeats: it has not ended, or its turn may be asked for again."""
     if not digest:
         return None
-    known = [i for turn in state.turns for i in turn.inputs] + list(state.pending)
+    known = state.unfinished
     if state.repeatable and state.repeatable.answers(quiet_for, retries):
         known += state.repeatable.inputs
     return next((Repeated(i.offset) for i in known if i.digest == digest), None)

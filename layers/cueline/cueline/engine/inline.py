@@ -13,7 +13,7 @@ from cueline.engine.window import answer_to, missing, read_from
 from cueline.errors import SessionNotFound, TurnRunning, Unavailable
 from cueline.log.events import Event, Input, Recorded, TurnHandedOver, TurnOverran
 from cueline.log.segment import Session, Tail
-from cueline.log.state import State
+from cueline.log.state import State, can_begin
 
 LOOK_EVERY = 0.5
 """Seconds between looks at a turn that somebody else hosts: 2 request units a second."""
@@ -64,7 +64,9 @@ class Caller:
                 emit=tell,
                 heard=heard,
             )
-            host.run(self.agent, accepted.head, events)
+            head = host.run(self.agent, accepted.head, events)
+            if can_begin(head.state):
+                self.ports.wake_ups.send(WakeUp(self.writer.session))
             if answer := answer_to(said, accepted.offset):
                 return answer
         answer = self._follow()
@@ -131,8 +133,7 @@ class Caller:
 
 
 def _waits(state: State, offset: int) -> bool:
-    waiting = [*state.pending, *(i for turn in state.turns for i in turn.inputs)]
-    return any(i.offset == offset for i in waiting) or any(
+    return any(i.offset == offset for i in state.unfinished) or any(
         offset in inputs for inputs in state.suspended.values()
     )
 

@@ -16,13 +16,13 @@ from cueline.engine.model import (
     ThinkingDelta,
     Usage,
 )
-from cueline.engine.ports import Agent, Ports, WakeUp
+from cueline.engine.ports import Agent, Ports
 from cueline.engine.steps import Done, next_step
 from cueline.errors import CuelineError, ModelError, TooLarge, Unavailable, unexpected
 from cueline.log.conversation import conversation
 from cueline.log.events import Answered, Event, Recorded, Thinking, TurnFailed
 from cueline.log.segment import Head, Segment
-from cueline.log.state import State, can_begin, covered
+from cueline.log.state import State, covered
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,10 @@ class Host:
     _beaten_at: float = 0.0
 
     def run(self, agent: Agent | None, head: Head, events: Sequence[Recorded]) -> Head:
-        """`events` is the window that the turn answers, up to `head`."""
+        """The head at its end; `events` is the window that it answers, up to `head`.
+
+        Where more can begin then, who called this wakes somebody up for it.
+        """
         self._beaten_at = self.ports.clock.monotonic()
         with self.ports.clock.every(self.limits.lease / 2, self._beat):
             while not isinstance(next_step(head.state, self.turn), Done):
@@ -105,8 +108,6 @@ class Host:
                 if written:
                     for recorded in written.recorded():
                         self.emit(recorded)
-        if can_begin(head.state):
-            self.ports.wake_ups.send(WakeUp(self.writer.session))
         return head
 
     def _call_model(self, agent: Agent | None, events: Sequence[Recorded], spoken: Spoken) -> None:

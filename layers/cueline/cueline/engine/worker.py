@@ -59,9 +59,8 @@ class Worker:
             events = missing(ports.log, session, tail, segment)
             deadline = ports.clock.monotonic() + min(remaining, self.limits.turn)
             host = Host(ports, self.model, writer, head.incarnation, turn, self.limits, deadline)
-            head = host.run(self._agent(session), head, events)
-            tail = ports.log.tail(session)
-            head = tail.head
+            host.run(self._agent(session), head, events)
+            head = ports.log.tail(session).head
         if can_begin(head.state):
             ports.wake_ups.send(WakeUp(session))
         elif head.state.turns:

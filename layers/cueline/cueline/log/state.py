@@ -98,6 +98,11 @@ class State:
     def turns(self) -> tuple[Turn, ...]:
         return tuple(t for t in (self.open, self.aside) if t)
 
+    @property
+    def unfinished(self) -> tuple[Waiting, ...]:
+        """The inputs of running turns, then those that wait for one."""
+        return (*(i for turn in self.turns for i in turn.inputs), *self.pending)
+
     def running(self, turn: str) -> Turn | None:
         return next((t for t in self.turns if t.id == turn), None)
 
