@@ -130,7 +130,7 @@ class Story:
     def post(self, me: Process, name: str) -> None:
         """Door 1: refused while another turn runs, else hosted here."""
         ports = self.world.ports(me)
-        limits = Limits(lease=LEASE, freezes=self.world.random.random() < 0.5)
+        limits = Limits(lease=LEASE, freezes=self.world.random.random() < 0.8)
         inline = Inline(ports, lambda: Model(self.world, me), limits)
         while True:
             try:
@@ -143,14 +143,14 @@ class Story:
             except Conflict:
                 ports.clock.sleep(20)
         self.acknowledged.add((session.incarnation, name))
-        if name != LAST and self.world.random.random() < 0.4:
+        if name != LAST and self.world.random.random() < 0.7:
             self.world.start(lambda other: self.leave(other, me, waiting))
         waiting.run(lambda _: None)
 
     def leave(self, me: Process, host: Process, caller: Caller) -> None:
         """The caller's time is over; then the platform may stop the process that hosts."""
         ports = self.world.ports(me)
-        ports.clock.sleep(self.world.random.uniform(0, 60))
+        ports.clock.sleep(self.world.random.uniform(0, 5))
         writer = replace(caller.writer, log=ports.log, clock=ports.clock)
         refused = replace(caller, ports=ports, writer=writer).give_up()
         if refused and caller.limits.freezes:
