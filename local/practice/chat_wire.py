@@ -15,6 +15,7 @@ from local.practice.heard import (
     Output,
     check_common,
     check_type,
+    invalid_value,
     pieces,
     read_choice,
     read_limit,
@@ -89,11 +90,7 @@ def _items(messages: list[Any]) -> Iterator[Message | Call | Output]:
         check_type(message, dict, where)
         role = message.get("role")
         if role not in _ROLES:
-            raise BadRequest(
-                f"Invalid value: '{role}'. Supported values are: {', '.join(map(repr, _ROLES))}.",
-                param=f"{where}.role",
-                code="invalid_value",
-            )
+            raise invalid_value(role, _ROLES, f"{where}.role")
         if role == "tool":
             call = message.get("tool_call_id")
             if not isinstance(call, str) or call not in waiting:

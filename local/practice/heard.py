@@ -1,7 +1,7 @@
 """What the practice model was given and what it answers, without the shape of either API."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -80,6 +80,15 @@ class BadRequest(Exception):  # noqa: N818
         super().__init__(message)
         self.status = status
         self.body = error_body(message, param=param, code=code)
+
+
+def invalid_value(given: object, allowed: Iterable[str], param: str) -> BadRequest:
+    known = ", ".join(map(repr, allowed))
+    return BadRequest(
+        f"Invalid value: '{given}'. Supported values are: {known}.",
+        param=param,
+        code="invalid_value",
+    )
 
 
 def error_body(

@@ -11,6 +11,7 @@ from local.practice.heard import (
     Output,
     check_common,
     check_type,
+    invalid_value,
     read_choice,
     read_limit,
     read_tool,
@@ -114,11 +115,7 @@ def _items(given: list[Any]) -> Iterator[Message | Call | Output]:
 def _message(item: Mapping[str, Any], where: str) -> Message:
     role = item.get("role")
     if role not in _ROLES:
-        raise BadRequest(
-            f"Invalid value: '{role}'. Supported values are: {', '.join(map(repr, _ROLES))}.",
-            param=f"{where}.role",
-            code="invalid_value",
-        )
+        raise invalid_value(role, _ROLES, f"{where}.role")
     content = item.get("content")
     check_type(content, (str, list), f"{where}.content")
     text = content if isinstance(content, str) else "\n".join(_parts(role, content or [], where))
@@ -134,11 +131,7 @@ def _parts(role: str, content: list[Any], where: str) -> Iterator[str]:
         check_type(part, dict, inner)
         kind = part.get("type")
         if kind not in allowed:
-            raise BadRequest(
-                f"Invalid value: '{kind}'. Supported values are: {', '.join(map(repr, allowed))}.",
-                param=f"{inner}.type",
-                code="invalid_value",
-            )
+            raise invalid_value(kind, allowed, f"{inner}.type")
         field = allowed[kind]
         if field:
             check_type(part.get(field), str, f"{inner}.{field}")

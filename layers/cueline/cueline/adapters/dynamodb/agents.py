@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from cueline.adapters.answers import answering
-from cueline.adapters.dynamodb.conflicts import FREE, ConditionFailed, settled
+from cueline.adapters.dynamodb.conflicts import FREE, UNCHANGED, ConditionFailed, settled
 from cueline.adapters.dynamodb.items import (
     AGENTS,
     agent_from_item,
@@ -19,9 +19,6 @@ from cueline.errors import AgentExists, AgentNotFound
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-UNCHANGED = "version = :read"
-"""True where the agent is there, and nobody has changed it since it was read."""
 
 
 class DynamoAgents:

@@ -12,6 +12,8 @@ from cueline.errors import Unavailable
 
 FREE = "attribute_not_exists(pk)"
 """True where nothing has this key. Of a segment: where its writer has read all there is."""
+UNCHANGED = "version = :read"
+"""True where the item is there, and nobody has changed it since it was read."""
 
 _GIVE_UP_AFTER = 3.0
 """Seconds."""

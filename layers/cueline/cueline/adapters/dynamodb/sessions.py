@@ -7,7 +7,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cueline.adapters import expiry
 from cueline.adapters.answers import answering, code_of
-from cueline.adapters.dynamodb.conflicts import FREE, ConditionFailed, settled
+from cueline.adapters.dynamodb.conflicts import FREE, UNCHANGED, ConditionFailed, settled
 from cueline.adapters.dynamodb.items import (
     META,
     agent_key,
@@ -35,8 +35,6 @@ AGENT_THERE = "attribute_exists(pk)"
 """True where the agent has not been deleted."""
 SAME = "incarnation = :incarnation"
 """True where the session has not been made again under its key."""
-UNCHANGED = "version = :read"
-"""True where nobody has changed it since it was read."""
 HINT_NEAR = "#ttl < :near"
 """True where the collector's hint has not been moved yet; never for a session without expiry."""
 
