@@ -130,6 +130,13 @@ class Log(Protocol):
         The same attempt in its way is success too. Raises TooLarge before writing anything.
         """
 
+    def segment(self, session: str, incarnation: int, at: int) -> Segment | None:
+        """The segment that starts at `at`; None where nothing has been appended there.
+
+        One item is read: who follows a log asks for the place that comes next. A blanked segment
+        has no events, and a state that says `deleted`.
+        """
+
     def read(self, session: str, incarnation: int, after: int, limit: int) -> Sequence[Recorded]:
         """Up to `limit` events with an offset above `after`, in order; fewer only at the end.
 

@@ -18,6 +18,7 @@ keys are zero padded: incarnation 15 digits, offset 10, created_at 15.
 | tail: META, then segments, newest first  | table     | sk from E# to META, backwards      |
 | read: events after an offset             | table     | sk from E#<inc>#<after - 15>       |
 | append                                   | table     | Put where the key is free          |
+| what was appended next                   | table     | Get                                |
 | newest segment of all, of an incarnation | table     | sk in E#, E#<inc>, backwards, one  |
 | what to sweep                            | table     | sk below E#<inc + 1>, B#<inc + 1>  |
 | an agent, a beat, an API key             | table     | Get                                |

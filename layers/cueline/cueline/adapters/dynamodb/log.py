@@ -14,6 +14,7 @@ from cueline.adapters.dynamodb.items import (
     Item,
     attempt_of,
     incarnation_in,
+    key_of,
     offset_in,
     past_segments,
     recorded_in,
@@ -95,6 +96,15 @@ class DynamoLog:
                 found = details(error)["Item"]
                 return None if attempt_of(found) == segment.attempt else segment_from_item(found)
         return None
+
+    def segment(self, session: str, incarnation: int, at: int) -> Segment | None:
+        with answering("DynamoDB"):
+            answer = self._client.get_item(
+                TableName=self._table,
+                Key=key_of(session, segment_sk(incarnation, at)),
+                ConsistentRead=True,
+            )
+        return segment_from_item(answer["Item"]) if "Item" in answer else None
 
     def read(self, session: str, incarnation: int, after: int, limit: int) -> Sequence[Recorded]:
         if limit < 1:

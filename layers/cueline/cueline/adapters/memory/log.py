@@ -40,6 +40,11 @@ class MemoryLog:
             found = self._store.log(session).setdefault((incarnation, segment.at), new)
         return None if found.attempt == segment.attempt else found.at(segment.at)
 
+    def segment(self, session: str, incarnation: int, at: int) -> Segment | None:
+        with self._store.lock:
+            found = self._store.log(session).get((incarnation, at))
+        return found.at(at) if found else None
+
     def read(self, session: str, incarnation: int, after: int, limit: int) -> Sequence[Recorded]:
         if limit < 1:
             return ()
