@@ -17,6 +17,7 @@ from cueline.adapters.dynamodb.log import DynamoLog
 from cueline.adapters.dynamodb.sessions import DynamoSessions
 from cueline.adapters.dynamodb.sweeper import DynamoSweeper
 from cueline.adapters.sqs import SqsWakeUps, wake_up_from_json
+from cueline.engine.failures import Failures
 from cueline.engine.inline import Inline
 from cueline.engine.model import Model
 from cueline.engine.ports import Keys, Ports
@@ -90,6 +91,11 @@ def hosting() -> HostingDoor:
 @cache
 def worker() -> Worker:
     return Worker(_turn_ports(), model, _limits(settings()))
+
+
+@cache
+def failures() -> Failures:
+    return Failures(ports(), settings().lease_seconds)
 
 
 @cache

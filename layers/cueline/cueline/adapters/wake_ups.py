@@ -20,6 +20,7 @@ class _Body:
     session: _SessionId
     look: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     sweep: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1, le=2)]] | None = None
+    waited: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
 
 
 _BODY = TypeAdapter(_Body)
@@ -35,7 +36,7 @@ def wake_up_from_json(text: str) -> WakeUp:
         body = _BODY.validate_json(text)
     except ValidationError:
         raise InvalidRequest("This message is no wake-up.") from None
-    return WakeUp(body.session, body.look, body.sweep)
+    return WakeUp(body.session, body.look, body.sweep, body.waited)
 
 
 def checked_delay(delay: int) -> int:

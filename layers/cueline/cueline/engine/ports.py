@@ -125,6 +125,8 @@ class WakeUp:
     """What the sender saw: running turn -> beat."""
     sweep: tuple[int, int] | None = None
     """(incarnation, round): instead of a look, blank in round 1 or clear in round 2."""
+    waited: tuple[int, int] | None = None
+    """(incarnation, offset): what stood below it had waited in vain already; see `failures`."""
 
 
 class WakeUps(Protocol):

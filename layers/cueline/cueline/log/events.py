@@ -164,11 +164,15 @@ class TurnOverran(_Event):
 
 
 class InputsFailed(_Event):
-    """Given up: each of them was alone in too many turns that died."""
+    """Given up, without a turn that could tell.
+
+    turn_abandoned  each of them was alone in too many turns that died
+    not_worked_off  no worker could so much as look at their session
+    """
 
     type: Literal["inputs_failed"] = "inputs_failed"
     inputs: tuple[int, ...]
-    code: Literal["turn_abandoned"] = "turn_abandoned"
+    code: Literal["turn_abandoned", "not_worked_off"] = "turn_abandoned"
     message: str = "The turn for this input stopped too often before its end."
 
 
