@@ -18,7 +18,9 @@ from starlette.testclient import TestClient
 from cueline import bootstrap
 from cueline.adapters import aws
 from cueline.adapters.dynamodb.keys import DynamoKeys
+from cueline.engine.append import Writer
 from cueline.engine.ports import Key
+from cueline.log.events import Input, InputsFailed, TurnBegan
 from local import template
 from local.practice.server import running
 from local.template import ROOT
@@ -50,7 +52,11 @@ def test_each_route_of_the_expanded_template_has_a_sample(expanded: dict[str, An
             folder = Path(FUNCTIONS[function[1]]["Properties"]["CodeUri"]).name
             wanted.add(f"{folder}/{file_name(method, path)}")
     assert len(wanted) == 28
-    triggers = {"worker/wake_up.json", "collector/meta_removed.json"}
+    triggers = {
+        "worker/wake_up.json",
+        "failures/wake_up_failed.json",
+        "collector/meta_removed.json",
+    }
     assert {path.relative_to(EVENTS).as_posix() for path in ALL} == wanted | triggers
 
 
@@ -124,6 +130,7 @@ def forget() -> None:
     for module in (bootstrap, aws, importlib.import_module("functions.agents.app"),
                    importlib.import_module("functions.agent_events.app"),
                    importlib.import_module("functions.worker.app"),
+                   importlib.import_module("functions.failures.app"),
                    importlib.import_module("functions.collector.app")):  # fmt: skip
         for value in vars(module).values():
             if isinstance(getattr(value, "cache_clear", None), Callable):  # type: ignore[arg-type]
@@ -209,6 +216,34 @@ def test_the_worker_takes_its_sample(deployed: Deployed) -> None:
     assert deployed.invoke("worker", event) == {"batchItemFailures": []}
     assert deployed.done
     assert deployed.done <= allowed("WorkerFunction")
+
+
+def test_the_failures_function_takes_its_sample(deployed: Deployed) -> None:
+    """Twice, as far as it goes: one more wake-up for the session, then the end of its inputs."""
+    deployed.rest(CREATE_AGENT)
+    deployed.rest(CREATE_SESSION)
+    log, session = bootstrap.ports().log, "support.order-42"
+    waiting = Writer(log, bootstrap.ports().clock, session, "")
+    assert waiting.append_once(log.tail(session).head, Input(texts=("x",)))
+    incarnation = log.tail(session).head.incarnation
+    assert waiting.append_once(log.tail(session).head, TurnBegan(turn="t1", inputs=(0,)))
+    deployed.done.clear()
+    event = load(EVENTS / "failures/wake_up_failed.json")
+    assert deployed.invoke("failures", event) == {"batchItemFailures": []}
+    again = {"session": session, "look": {"t1": 0}, "waited": [incarnation, 2]}
+    event["Records"][0]["body"] = json.dumps(again)
+    assert deployed.invoke("failures", event) == {"batchItemFailures": []}
+    last = log.read(session, incarnation, 2, 9)[-1].event
+    assert isinstance(last, InputsFailed)
+    assert (last.code, last.inputs) == ("not_worked_off", (0,))
+    assert deployed.done == allowed("FailuresFunction")
+
+
+def test_the_failures_function_lets_go_of_what_is_no_wake_up(deployed: Deployed) -> None:
+    event = load(EVENTS / "failures/wake_up_failed.json")
+    event["Records"][0]["body"] = "my PIN is 1234"
+    assert deployed.invoke("failures", event) == {"batchItemFailures": []}
+    assert not deployed.done
 
 
 def test_the_collector_takes_its_sample(deployed: Deployed) -> None:

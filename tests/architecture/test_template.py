@@ -200,6 +200,17 @@ def test_a_wake_up_outlives_its_worker() -> None:
     queue = SOURCE["Resources"]["WakeUps"]["Properties"]
     assert queue["VisibilityTimeout"] > FUNCTIONS["WorkerFunction"]["Properties"]["Timeout"]
     assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
+    failed = SOURCE["Resources"]["WakeUpsFailed"]["Properties"]
+    assert failed["VisibilityTimeout"] > FUNCTIONS["FailuresFunction"]["Properties"]["Timeout"]
+    # A message that was moved expires as if it had been sent there.
+    assert failed["MessageRetentionPeriod"] >= queue["MessageRetentionPeriod"]
+
+
+def test_every_failed_wake_up_raises_an_alarm(expanded: dict[str, Any]) -> None:
+    alarms = of_type(expanded, "AWS::CloudWatch::Alarm")
+    told = alarms["WakeUpsFailedAlarm"]["Properties"]
+    assert told["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": "FailuresFunction"}}]
+    assert (told["MetricName"], told["Statistic"]) == ("Invocations", "Sum")
 
 
 def test_the_table_outlives_the_stack() -> None:

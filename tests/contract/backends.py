@@ -1,6 +1,7 @@
 """The two backends that one suite runs on, and ways to lose their answers."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -8,10 +9,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
+import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError
 from moto import mock_aws
+from moto.dynamodb.models import DynamoDBBackend
 
 from cueline.adapters.aws import client_config
 from cueline.adapters.dynamodb import (
@@ -54,7 +57,7 @@ class Backend:
     received: Callable[[], list[WakeUp]]
     """The wake-ups that a worker would get now."""
     kept: Callable[[], list[tuple[int, int, str]]]
-    """Incarnation, offset and events of each segment of SESSION; and each beat, at offset -1."""
+    """Incarnation, offset and events of SESSION's segments; its beats and keys, at offset -1."""
     calls: list[str] = field(default_factory=list)
     """Names of the DynamoDB calls so far, each attempt counted."""
 
@@ -83,7 +86,8 @@ def memory() -> Iterator[Backend]:
 
     def kept() -> list[tuple[int, int, str]]:
         segments = [(*place, stored.events) for place, stored in store.log(SESSION).items()]
-        return [*segments, *((cell[0], -1, "") for cell in store.beats.get(SESSION, {}))]
+        cells = [*store.beats.get(SESSION, {}), *store.keyed.get(SESSION, {})]
+        return [*segments, *((cell[0], -1, "") for cell in cells)]
 
     yield Backend(ports, clock, None, wake_ups.drain, kept)
 
@@ -101,7 +105,7 @@ def dynamodb() -> Iterator[Backend]:
             return [wake_up_from_json(message["Body"]) for message in answer.get("Messages", [])]
 
         ports = Ports(
-            log=DynamoLog(client, TABLE),
+            log=DynamoLog(client, TABLE, clock),
             agents=DynamoAgents(client, TABLE, clock),
             sessions=DynamoSessions(client, TABLE, clock),
             beats=DynamoBeats(client, TABLE, clock),
@@ -117,7 +121,7 @@ def dynamodb() -> Iterator[Backend]:
                 kind, *place = item["sk"]["S"].split("#")
                 if kind == "E":
                     found.append((int(place[0]), int(place[1]), item["events"]["S"]))
-                elif kind == "B":
+                elif kind in "BR":
                     found.append((int(place[0]), -1, ""))
             return found
 
@@ -186,6 +190,36 @@ def answer(status: int, **body: Any) -> AWSResponse:
             return [json.dumps(body).encode()]
 
     return AWSResponse("http://dynamodb", status, HTTPHeaders(), Raw())
+
+
+@contextmanager
+def cancelled(backend: Backend, *answers: list[str]) -> Iterator[list[int]]:
+    """Transactions are answered with these reasons, one after the other, then done."""
+    left, seen = list(answers), [0]
+
+    def refuse(**_: object) -> object:
+        seen[0] += 1
+        if not left:
+            return None
+        reasons = [{"Code": code} for code in left.pop(0)]
+        return answer(400, __type="TransactionCanceledException", CancellationReasons=reasons)
+
+    assert backend.client
+    with hooked(backend.client, "before-send.dynamodb.TransactWriteItems", refuse):
+        yield seen
+
+
+def atomic_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are in DynamoDB: moto checks a condition and writes in two steps."""
+    lock = threading.RLock()
+    for name in ("get_item", "put_item", "query", "transact_write_items"):
+        call = getattr(DynamoDBBackend, name)
+
+        def atomic(*args: Any, call: Callable[..., Any] = call, **more: Any) -> Any:
+            with lock:
+                return call(*args, **more)
+
+        monkeypatch.setattr(DynamoDBBackend, name, atomic)
 
 
 @contextmanager

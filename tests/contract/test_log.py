@@ -5,7 +5,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ from tests.contract.backends import (
     Loss,
     agent,
     answer,
+    atomic_calls,
     hooked,
     session,
     size_of,
@@ -272,7 +273,7 @@ def test_twenty_writers_on_one_session_stay_dense(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if backend.client:
-        _make_calls_atomic(monkeypatch)
+        atomic_calls(monkeypatch)
     ports = backend.ports
     make(ports)
     before = sys.getswitchinterval()
@@ -305,21 +306,6 @@ def test_twenty_writers_on_one_session_stay_dense(
     assert sorted(texts(ports)) == sorted(f"{name}.{n}" for name in range(20) for n in range(3))
     carried = ports.log.tail(SESSION).head.state
     assert carried == reduce(State(), 0, [e.event for e in events])
-
-
-def _make_calls_atomic(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As they are in DynamoDB: moto checks a condition and writes in two steps."""
-    from moto.dynamodb.models import DynamoDBBackend
-
-    lock = threading.Lock()
-    for name in ("put_item", "query"):
-        call = getattr(DynamoDBBackend, name)
-
-        def atomic(*args: Any, call: Callable[..., Any] = call, **more: Any) -> Any:
-            with lock:
-                return call(*args, **more)
-
-        monkeypatch.setattr(DynamoDBBackend, name, atomic)
 
 
 # --- read ----------------------------------------------------------------------------------------
@@ -356,6 +342,38 @@ def test_reading_nothing_is_nothing(ports: Ports) -> None:
     assert ports.log.read(SESSION, 5, 0, 10) == ()
     assert ports.log.read(SESSION, 4, -1, 10) == ()
     assert ports.log.read(SESSION, 6, -1, 10) == ()
+
+
+@pytest.mark.parametrize("at", [0, 3])
+def test_a_segment_is_found_at_the_place_where_it_starts(ports: Ports, at: int) -> None:
+    make(ports)
+    first = write(ports, say("one"), say("two"), TurnBegan(turn="t", inputs=(0, 1)))
+    second = write(ports, say("three"), attempt="a2")
+    assert ports.log.segment(SESSION, 5, at) == {0: first, 3: second}[at]
+
+
+@pytest.mark.parametrize(
+    ("session", "incarnation", "at"),
+    [(SESSION, 5, 1), (SESSION, 5, 2), (SESSION, 4, 0), (SESSION, 6, 0), ("support.s2", 5, 0)],
+)
+def test_nothing_is_found_elsewhere(ports: Ports, session: str, incarnation: int, at: int) -> None:
+    make(ports)
+    write(ports, say("one"), say("two"))
+    assert ports.log.segment(session, incarnation, at) is None
+
+
+def test_a_blanked_segment_says_that_it_is_deleted_and_a_removed_one_is_not_there(
+    ports: Ports,
+) -> None:
+    make(ports)
+    first = write(ports, say("one"))
+    tombstone = write(ports, SessionDeleted())
+    ports.sweeper.blank(SESSION, 5)
+    found = ports.log.segment(SESSION, 5, 0)
+    assert found == replace(first, events=(), state=State(deleted=True))
+    ports.sweeper.clear(SESSION, 5)
+    assert ports.log.segment(SESSION, 5, 0) is None
+    assert ports.log.segment(SESSION, 5, 1) == tombstone
 
 
 # --- expiry, deletion, re-creation ---------------------------------------------------------------
@@ -400,7 +418,7 @@ def test_a_stale_writer_conflicts_everywhere_in_a_deleted_incarnation(ports: Por
     ports.sweeper.blank(SESSION, 5)
     for head in heads:
         found = ports.log.append(SESSION, 5, segment(head, say("late"), attempt="late"))
-        assert found is not None
+        assert isinstance(found, Segment)
         assert found.state.deleted
     assert ports.log.read(SESSION, 5, -1, 100) == ()
 

@@ -5,7 +5,7 @@ sweep, which comes a process lifetime after the first.
 
 - The log is dense and in order; nothing accepted is lost, nothing is doubled.
 - The carried state equals the reduce of all events.
-- A write is accepted exactly where its writer has read everything.
+- A write is accepted exactly where its writer has read everything, and its key is free.
 - A deleted incarnation accepts nothing and shows nothing.
 - After the second round nothing is left but a bare tombstone, and only while it is the newest.
 """
@@ -28,11 +28,12 @@ from hypothesis.stateful import (
 
 from cueline.errors import Unavailable
 from cueline.log.events import Answered, Event, Input, SessionDeleted, TurnBegan
-from cueline.log.segment import Head, Segment
+from cueline.log.segment import Head, Keyed, Segment
 from cueline.log.state import State, next_batch, offsets, reduce
 from tests.contract.backends import BACKENDS, SESSION, Loss, agent, session, stored_size
 
 LOSSES = st.sampled_from(["none", "none", "repeated", "cut"])
+KEYS = st.sampled_from([None, None, None, None, "a", "b"])
 POLICIES = st.sampled_from(["enqueue", "coalesce", "interrupt", "steer", "silent"])
 TOMBSTONE = (SessionDeleted(),)
 NOW = 1_750_000_000_000
@@ -41,8 +42,8 @@ NOW = 1_750_000_000_000
 @dataclass
 class Writer:
     head: Head
-    sent: tuple[int, Segment] | None = None
-    """What it wrote last, and into which incarnation."""
+    sent: tuple[int, Segment, Keyed | None] | None = None
+    """What it wrote last, into which incarnation and under which key."""
     accepted: bool = False
     """By the log; the writer may not know."""
     unsure: bool = False
@@ -59,6 +60,7 @@ class Laws(RuleBasedStateMachine):
         self.log, self.sweeper = self.backend.ports.log, self.backend.ports.sweeper
         self.truth: dict[int, list[Event]] = {}
         self.written: dict[int, list[Segment]] = {}
+        self.keys: dict[tuple[int, str], Keyed] = {}
         self.deleted: set[int] = set()
         self.blanked: set[int] = set()
         self.cleared: set[int] = set()
@@ -91,8 +93,8 @@ class Laws(RuleBasedStateMachine):
         if not writer.unsure:
             writer.head = self.log.tail(SESSION).head
 
-    @rule(who=st.integers(0, 3), count=st.integers(1, 16), loss=LOSSES, policy=POLICIES)
-    def write(self, who: int, count: int, loss: Loss, policy: str) -> None:
+    @rule(who=st.integers(0, 3), count=st.integers(1, 16), loss=LOSSES, policy=POLICIES, key=KEYS)
+    def write(self, who: int, count: int, loss: Loss, policy: str, key: str | None) -> None:
         writer = self.writers[who]
         if writer.unsure or writer.head.state.deleted:
             return
@@ -108,7 +110,7 @@ class Laws(RuleBasedStateMachine):
             )
         elif batch := next_batch(writer.head.state):
             events[-1] = TurnBegan(turn=f"t{self.serial}", inputs=offsets(batch))
-        self.send(writer, events, loss)
+        self.send(writer, events, loss, key)
 
     @rule(who=st.integers(0, 3), loss=LOSSES)
     @precondition(lambda self: self.serial % 3 == 0)
@@ -129,10 +131,10 @@ class Laws(RuleBasedStateMachine):
         ]
 
     @precondition(lambda self: self.late())
-    @rule(loss=LOSSES)
-    def write_late(self, loss: Loss) -> None:
+    @rule(loss=LOSSES, key=KEYS)
+    def write_late(self, loss: Loss, key: str | None) -> None:
         for writer in self.late():
-            self.send(writer, [Input(texts=("late",))], loss)
+            self.send(writer, [Input(texts=("late",))], loss, key)
 
     @rule(who=st.integers(0, 3), loss=LOSSES)
     def ask_again(self, who: int, loss: Loss) -> None:
@@ -141,30 +143,42 @@ class Laws(RuleBasedStateMachine):
         if writer.sent:
             self.attempt(writer, *writer.sent, loss)
 
-    def send(self, writer: Writer, events: list[Event], loss: Loss) -> None:
+    def send(self, writer: Writer, events: list[Event], loss: Loss, key: str | None = None) -> None:
         head, self.attempts = writer.head, self.attempts + 1
         state = reduce(head.state, head.at, events)
         new = Segment(head.at, tuple(events), state, f"a{self.attempts}", NOW + self.serial)
         truth = self.truth[head.incarnation]
-        writer.sent = head.incarnation, new
+        keyed = Keyed(key, new.attempt, head.at) if key else None
+        writer.sent = head.incarnation, new, keyed
         writer.accepted = head.at == len(truth) and head.incarnation not in self.deleted
+        if keyed and (head.incarnation, keyed.key) in self.keys:
+            writer.accepted = False
         if writer.accepted:
+            if keyed:
+                self.keys[head.incarnation, keyed.key] = keyed
             self.written[head.incarnation].append(new)
             truth += events
             if events[-1] == SessionDeleted():
                 self.deleted.add(head.incarnation)
-        self.attempt(writer, head.incarnation, new, loss)
+        self.attempt(writer, head.incarnation, new, keyed, loss)
 
-    def attempt(self, writer: Writer, incarnation: int, new: Segment, loss: Loss) -> None:
+    def attempt(
+        self, writer: Writer, incarnation: int, new: Segment, keyed: Keyed | None, loss: Loss
+    ) -> None:
         try:
-            found = self.backend.losing(loss, lambda: self.log.append(SESSION, incarnation, new))
+            found = self.backend.losing(
+                loss, lambda: self.log.append(SESSION, incarnation, new, keyed)
+            )
         except Unavailable:
             assert loss == "cut"
             writer.unsure = True
             return
         writer.unsure = False
         assert (found is None) == writer.accepted, "accepted where all was read, and only there"
-        if found:
+        taken = self.keys.get((incarnation, keyed.key)) if keyed else None
+        if taken and taken != keyed:
+            assert found == taken, "a key stands for the first input that it came with"
+        elif found:
             self.look_at_conflict(incarnation, found)
             if (incarnation, new.at) == (
                 writer.head.incarnation,
@@ -227,6 +241,9 @@ class Laws(RuleBasedStateMachine):
         assert (tail.head.incarnation, tail.head.at) == (self.current, len(truth))
         assert tail.head.state == reduce(State(), 0, truth)
         assert bool(tail.live(0)) == (self.current not in self.deleted)
+        for incarnation, key in [(i, k) for i in self.truth for k in "ab"]:
+            taken = self.keys.get((incarnation, key))
+            assert self.log.keyed(SESSION, incarnation, key) == taken
         everything = self.log.read(SESSION, self.current, -1, 10_000)
         shown = [] if self.current in self.deleted else truth
         assert [e.event for e in everything] == shown, "nothing lost, nothing doubled"
@@ -262,6 +279,7 @@ class Laws(RuleBasedStateMachine):
             self.writers = [Writer(self.log.tail(SESSION).head) for _ in range(4)]
         self.sweeper.clear(SESSION, incarnation)
         self.cleared |= {i for i in self.truth if i <= incarnation}
+        self.keys = {cell: keyed for cell, keyed in self.keys.items() if cell[0] > incarnation}
         kept = self.backend.kept()
         newest = max((k[:2] for k in kept if k[1] >= 0), default=None)
         for left in (k for k in kept if k[0] <= incarnation):

@@ -1,8 +1,6 @@
 """METAs: made once, changed by whoever read them last, listed in order."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -10,7 +8,7 @@ import pytest
 from cueline.engine.ports import Ports
 from cueline.errors import AgentNotFound, InvalidPageKey, TooLarge, Unavailable
 from cueline.log.segment import MAX_BYTES, Session
-from tests.contract.backends import SESSION, Backend, Loss, agent, answer, hooked, session
+from tests.contract.backends import SESSION, Backend, Loss, agent, cancelled, session
 
 MINUTE = 60_000
 
@@ -83,23 +81,6 @@ def test_a_session_too_large_is_refused_before_anything_is_written(ports: Ports)
     assert ports.log.tail(SESSION).session is None
     with pytest.raises(TooLarge):
         ports.sessions.replace(session(description=pile, version=1, name="xx"))
-
-
-@contextmanager
-def cancelled(backend: Backend, *answers: list[str]) -> Iterator[list[int]]:
-    """Transactions are answered with these reasons, one after the other, then done."""
-    left, seen = list(answers), [0]
-
-    def refuse(**_: object) -> object:
-        seen[0] += 1
-        if not left:
-            return None
-        reasons = [{"Code": code} for code in left.pop(0)]
-        return answer(400, __type="TransactionCanceledException", CancellationReasons=reasons)
-
-    assert backend.client
-    with hooked(backend.client, "before-send.dynamodb.TransactWriteItems", refuse):
-        yield seen
 
 
 def test_makers_of_sessions_of_one_agent_wait_for_each_other(table: Backend) -> None:

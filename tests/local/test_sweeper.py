@@ -1,4 +1,4 @@
-"""Expired METAs go, all else stays."""
+"""What has expired goes, all else stays."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -36,15 +36,24 @@ def put(client: Any, pk: str, sk: str, ttl: int | None) -> None:
     client.put_item(TableName="table", Item=item | ({"ttl": {"N": str(ttl)}} if ttl else {}))
 
 
-def test_only_expired_metas_go(dynamodb: Any) -> None:
+def test_only_what_has_expired_goes(dynamodb: Any) -> None:
     put(dynamodb, "expired", "META", NOW)
     put(dynamodb, "expired", "E#1", None)
     put(dynamodb, "live", "META", NOW + 1)
     put(dynamodb, "endless", "META", None)
-    put(dynamodb, "other", "KEY", NOW - 1)
-    assert sweep(dynamodb, "table", NOW) == 1
+    put(dynamodb, "other", "KEY", None)
+    for sk in ("R#1#a", "B#1#t"):
+        put(dynamodb, "live", sk, NOW - 1)
+    put(dynamodb, "live", "R#1#b", NOW + 1)
+    assert sweep(dynamodb, "table", NOW) == 3
     left = {(i["pk"]["S"], i["sk"]["S"]) for i in dynamodb.scan(TableName="table")["Items"]}
-    assert left == {("expired", "E#1"), ("live", "META"), ("endless", "META"), ("other", "KEY")}
+    assert left == {
+        ("expired", "E#1"),
+        ("live", "META"),
+        ("live", "R#1#b"),
+        ("endless", "META"),
+        ("other", "KEY"),
+    }
 
 
 def test_a_session_that_spoke_meanwhile_stays(dynamodb: Any) -> None:

@@ -63,7 +63,7 @@ def ports() -> Ports:
     given, clock, dynamodb = settings(), SystemClock(), aws.dynamodb_client()
     keys = DynamoKeys(dynamodb, given.table_name)
     return Ports(
-        log=DynamoLog(dynamodb, given.table_name),
+        log=DynamoLog(dynamodb, given.table_name, clock),
         agents=DynamoAgents(dynamodb, given.table_name, clock),
         sessions=DynamoSessions(dynamodb, given.table_name, clock),
         beats=DynamoBeats(dynamodb, given.table_name, clock),

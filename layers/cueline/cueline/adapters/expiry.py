@@ -1,4 +1,4 @@
-"""The collector's hint: when a store may drop a session's META by itself.
+"""The collector's hint: when a store may drop a session's META by itself; and when keys expire.
 
 True expiry is decided by readers. The hint is always later, and moves so rarely that it costs
 nothing: made two `tti` and an hour ahead, it is moved when less than a `tti` and half an hour
@@ -7,6 +7,9 @@ away at least.
 """
 
 from cueline.log.segment import Session
+
+_KEYED = 86_400
+"""Seconds that an idempotency key is kept, at least."""
 
 
 def hint(tti_minutes: int, now: int) -> int:
@@ -17,6 +20,11 @@ def hint(tti_minutes: int, now: int) -> int:
 def near(tti_minutes: int, now: int) -> int:
     """A hint below this, in seconds, is to be moved."""
     return now // 1000 + (tti_minutes + 30) * 60
+
+
+def keyed_until(now: int) -> int:
+    """In seconds since 1970, rounded up: from then on the key is free again. `now` is in ms."""
+    return now // 1000 + 1 + _KEYED
 
 
 def due(session: Session, now: int) -> bool:

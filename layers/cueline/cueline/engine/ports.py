@@ -113,7 +113,7 @@ class Sweeper(Protocol):
         """Empties every segment up to this incarnation but the newest, keeping the keys."""
 
     def clear(self, session: str, incarnation: int) -> None:
-        """Removes segments and beats up to this incarnation, but the newest segment."""
+        """Removes segments, beats and keys up to this incarnation, but the newest segment."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,18 @@ def record(
 
 
 @dataclass(frozen=True, slots=True)
+class Keyed:
+    """What an idempotency key stands for in one session, for a day at least."""
+
+    key: str
+    """A digest of the caller and the key as given."""
+    body: str
+    """A digest of the body: the same key with another one is refused."""
+    offset: int
+    """Of the input."""
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """One conversation with one agent, as configured; what happened in it is in its log."""
 
@@ -124,11 +136,18 @@ class Log(Protocol):
         at 0 with an empty state.
         """
 
-    def append(self, session: str, incarnation: int, segment: Segment) -> Segment | None:
+    def append(
+        self, session: str, incarnation: int, segment: Segment, keyed: Keyed | None = None
+    ) -> Segment | Keyed | None:
         """Writes the segment unless one is there; None is success, else the one in its way.
 
-        The same attempt in its way is success too. Raises TooLarge before writing anything.
+        With `keyed`, both are written or none: where its key is taken, whatever is in the
+        segment's place, the answer is what that key stands for. The same attempt in the way is
+        success too. Raises TooLarge before writing anything.
         """
+
+    def keyed(self, session: str, incarnation: int, key: str) -> Keyed | None:
+        """What the key stands for; None where it is free, or has expired. One item is read."""
 
     def segment(self, session: str, incarnation: int, at: int) -> Segment | None:
         """The segment that starts at `at`; None where nothing has been appended there.

@@ -69,6 +69,9 @@ def _judged(write: Callable[[], object]) -> None:
                 raise _InTheWay from error
             case "TransactionCanceledException":
                 codes = [r.get("Code") for r in details(error)["CancellationReasons"]]
+                # While one write could not be judged, what the others say is half of the truth.
+                if _PASSING.intersection(codes):
+                    raise _InTheWay from error
                 if _UNMET in codes:
                     raise ConditionFailed(
                         [
@@ -76,6 +79,4 @@ def _judged(write: Callable[[], object]) -> None:
                             for r in details(error)["CancellationReasons"]
                         ]
                     ) from None
-                if _PASSING.intersection(codes):
-                    raise _InTheWay from error
         raise

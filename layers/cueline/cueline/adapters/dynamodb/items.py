@@ -8,19 +8,22 @@
 | session | session   | META                     | sessions#<agent key> | <created_at>#<key> |
 | segment | session   | E#<incarnation>#<offset> |                      |                    |
 | beat    | session   | B#<incarnation>#<turn>   |                      |                    |
-| API key | key#<id>  | KEY                      |                      |                    |
+| keyed   | session   | R#<incarnation>#<digest> |                      |                    |
+| API key | key#<id>  | KEY                      | keys                 | <created_at>#<id>  |
 
 A key of an agent or a session has neither `.` nor `#`, so no partition is two things. Numbers in
-keys are zero padded: incarnation 15 digits, offset 10, created_at 15.
+keys are zero padded: incarnation 15 digits, offset 10, created_at 15. A keyed item is what an
+idempotency key (its digest) stands for; it sorts after META, so no tail ever reads it.
 
 | access pattern                           | index     | condition                          |
 |------------------------------------------|-----------|------------------------------------|
 | tail: META, then segments, newest first  | table     | sk from E# to META, backwards      |
 | read: events after an offset             | table     | sk from E#<inc>#<after - 15>       |
 | append                                   | table     | Put where the key is free          |
-| what was appended next                   | table     | Get                                |
+| append a keyed input                     | table     | both Puts, in one transaction      |
+| what was appended next, or under a key   | table     | Get                                |
 | newest segment of all, of an incarnation | table     | sk in E#, E#<inc>, backwards, one  |
-| what to sweep                            | table     | sk below E#<inc + 1>, B#<inc + 1>  |
+| what to sweep                            | table     | sk below E#, B#, R#<inc + 1>       |
 | an agent, a beat, an API key             | table     | Get                                |
 | agents; sessions of an agent             | ListIndex | list, rank above the last one seen |
 
@@ -36,7 +39,7 @@ from cueline.adapters.page_keys import rank
 from cueline.adapters.sizes import agent_to_json, metadata_to_json, segment_size, segment_to_json
 from cueline.engine.ports import Agent, Key
 from cueline.log.events import Recorded, events_from_json
-from cueline.log.segment import Segment, Session, record
+from cueline.log.segment import Keyed, Segment, Session, record
 from cueline.log.state import State, state_from_json, state_to_json
 
 Item = Mapping[str, Any]
@@ -47,6 +50,7 @@ META = "META"
 FIRST_SEGMENT = "E#"
 AFTER_SEGMENTS = "E$"
 FIRST_BEAT = "B#"
+FIRST_KEYED = "R#"
 AGENTS = "agents"
 
 BLANK_EVENTS = "[]"
@@ -89,6 +93,14 @@ def past_beats(incarnation: int) -> str:
     return f"B#{incarnation + 1:015}"
 
 
+def keyed_sk(incarnation: int, key: str) -> str:
+    return f"R#{incarnation:015}#{key}"
+
+
+def past_keyed(incarnation: int) -> str:
+    return f"R#{incarnation + 1:015}"
+
+
 def incarnation_in(item: Item) -> int:
     return int(sk_of(item).split("#")[1])
 
@@ -104,6 +116,11 @@ def sessions_list(agent_key: str) -> str:
 def attempt_of(item: Item) -> str:
     """Of the write that made this item: a writer knows its own by it."""
     return str(item["attempt"]["S"])
+
+
+def expires_in(item: Item) -> int:
+    """When it is to be taken for absent, in seconds since 1970; the table removes it later."""
+    return int(item["ttl"]["N"])
 
 
 def version_of(item: Item) -> int:
@@ -161,6 +178,26 @@ def size_of(item: Item) -> int:
         attempt_of(item),
         item["trace_id"]["S"],
     )
+
+
+# --- keyed inputs --------------------------------------------------------------------------------
+
+
+def keyed_to_item(
+    session: str, incarnation: int, keyed: Keyed, attempt: str, until: int
+) -> dict[str, Item]:
+    """`attempt` is that of the input's segment. It expires at `until`, in seconds."""
+    return {
+        **key_of(session, keyed_sk(incarnation, keyed.key)),
+        "body": text(keyed.body),
+        "offset": number(keyed.offset),
+        "attempt": text(attempt),
+        "ttl": number(until),
+    }
+
+
+def keyed_from_item(item: Item) -> Keyed:
+    return Keyed(sk_of(item).split("#")[2], item["body"]["S"], int(item["offset"]["N"]))
 
 
 # --- sessions ------------------------------------------------------------------------------------

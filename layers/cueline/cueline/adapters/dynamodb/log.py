@@ -4,17 +4,20 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
-from cueline.adapters.answers import answering, code_of, details
-from cueline.adapters.dynamodb.conflicts import FREE
+from cueline.adapters.answers import answering
+from cueline.adapters.dynamodb.conflicts import FREE, ConditionFailed, settled
 from cueline.adapters.dynamodb.items import (
     FIRST_SEGMENT,
     META,
     Item,
     attempt_of,
+    expires_in,
     incarnation_in,
     key_of,
+    keyed_from_item,
+    keyed_sk,
+    keyed_to_item,
+    number,
     offset_in,
     past_segments,
     recorded_in,
@@ -26,12 +29,18 @@ from cueline.adapters.dynamodb.items import (
     sk_of,
 )
 from cueline.adapters.dynamodb.query import between
+from cueline.adapters.expiry import keyed_until
+from cueline.engine.ports import Clock
 from cueline.log.events import Recorded
-from cueline.log.segment import MAX_EVENTS, Head, Segment, Tail
+from cueline.log.segment import MAX_EVENTS, Head, Keyed, Segment, Tail
 from cueline.log.state import State
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import PutTypeDef
+
+EXPIRED = "#ttl <= :now"
+"""True where an idempotency key has had its day, and the table has not removed it yet."""
 
 _HEAD_PAGE = 2
 """META, where there is one, and the newest segment."""
@@ -40,8 +49,8 @@ _WINDOW_PAGE = 50
 
 
 class DynamoLog:
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._client, self._table = client, table
+    def __init__(self, client: "DynamoDBClient", table: str, clock: Clock) -> None:
+        self._client, self._table, self._clock = client, table, clock
 
     def tail(self, session: str, window: int = 0) -> Tail:
         meta, newest, room = None, 0, window
@@ -80,22 +89,40 @@ class DynamoLog:
         events = tuple(chain.from_iterable(parts))
         return Tail(meta, head, events, whole=offset_in(items[-1]) == 0)
 
-    def append(self, session: str, incarnation: int, segment: Segment) -> Segment | None:
-        item = segment_to_item(session, incarnation, segment)
-        with answering("DynamoDB"):
-            try:
-                self._client.put_item(
-                    TableName=self._table,
-                    Item=item,
-                    ConditionExpression=FREE,
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            except ClientError as error:
-                if code_of(error) != "ConditionalCheckFailedException":
-                    raise
-                found = details(error)["Item"]
-                return None if attempt_of(found) == segment.attempt else segment_from_item(found)
+    def append(
+        self, session: str, incarnation: int, segment: Segment, keyed: Keyed | None = None
+    ) -> Segment | Keyed | None:
+        put: PutTypeDef = {
+            "TableName": self._table,
+            "Item": segment_to_item(session, incarnation, segment),
+            "ConditionExpression": FREE,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        try:
+            if keyed:
+                self._put_both(self._key(session, incarnation, keyed, segment.attempt), put)
+            else:
+                # Somebody's transaction may hold the place for a moment.
+                settled(self._clock, lambda: self._client.put_item(**put))
+        except ConditionFailed as failed:
+            first, found = next((n, r.item) for n, r in enumerate(failed.reasons) if r.failed)
+            if not found:
+                raise
+            if attempt_of(found) == segment.attempt:
+                return None  # an earlier try of this very write, whose answer was lost
+            return keyed_from_item(found) if keyed and first == 0 else segment_from_item(found)
         return None
+
+    def keyed(self, session: str, incarnation: int, key: str) -> Keyed | None:
+        with answering("DynamoDB"):
+            answer = self._client.get_item(
+                TableName=self._table,
+                Key=key_of(session, keyed_sk(incarnation, key)),
+                ConsistentRead=True,
+            )
+        found = answer.get("Item")
+        fresh = found and expires_in(found) > self._clock.now() // 1000
+        return keyed_from_item(found) if found and fresh else None
 
     def segment(self, session: str, incarnation: int, at: int) -> Segment | None:
         with answering("DynamoDB"):
@@ -130,6 +157,25 @@ class DynamoLog:
         first, past = segment_sk(incarnation, 0), past_segments(incarnation)
         newest = next(self._stretch(session, first, past, 1, forward=False), None)
         return newest is None or segment_from_item(newest).state.deleted
+
+    def _key(self, session: str, incarnation: int, keyed: Keyed, attempt: str) -> "PutTypeDef":
+        now = self._clock.now()
+        return {
+            "TableName": self._table,
+            "Item": keyed_to_item(session, incarnation, keyed, attempt, keyed_until(now)),
+            "ConditionExpression": f"{FREE} OR {EXPIRED}",
+            "ExpressionAttributeNames": {"#ttl": "ttl"},
+            "ExpressionAttributeValues": {":now": number(now // 1000)},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+    def _put_both(self, key: "PutTypeDef", segment: "PutTypeDef") -> None:
+        settled(
+            self._clock,
+            lambda: self._client.transact_write_items(
+                TransactItems=[{"Put": key}, {"Put": segment}]
+            ),
+        )
 
     def _stretch(
         self, session: str, first: str, last: str, page: int, *, forward: bool = True

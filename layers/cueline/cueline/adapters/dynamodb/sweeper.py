@@ -15,12 +15,14 @@ from cueline.adapters.dynamodb.items import (
     BLANK_EVENTS,
     BLANK_STATE,
     FIRST_BEAT,
+    FIRST_KEYED,
     FIRST_SEGMENT,
     Item,
     blanked,
     key_of,
     number,
     past_beats,
+    past_keyed,
     past_segments,
     sk_of,
     text,
@@ -62,7 +64,8 @@ class DynamoSweeper:
 
     def clear(self, session: str, incarnation: int) -> None:
         beats = between(self._client, self._table, session, FIRST_BEAT, past_beats(incarnation))
-        for item in chain(self._old_segments(session, incarnation), beats):
+        keyed = between(self._client, self._table, session, FIRST_KEYED, past_keyed(incarnation))
+        for item in chain(self._old_segments(session, incarnation), beats, keyed):
             with answering("DynamoDB"):
                 self._client.delete_item(TableName=self._table, Key=key_of(session, sk_of(item)))
 

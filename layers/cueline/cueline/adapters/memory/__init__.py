@@ -26,7 +26,7 @@ def memory_ports(clock: Clock) -> Ports:
     """All ports on one new store."""
     store = Store()
     return Ports(
-        log=MemoryLog(store),
+        log=MemoryLog(store, clock),
         agents=MemoryAgents(store),
         sessions=MemorySessions(store, clock),
         beats=MemoryBeats(store),

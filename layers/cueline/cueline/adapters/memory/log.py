@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from itertools import chain
 
-from cueline.adapters.memory.store import Store, Stored
+from cueline.adapters.expiry import keyed_until
+from cueline.adapters.memory.store import Store, Stored, Taken
+from cueline.engine.ports import Clock
 from cueline.log.events import Recorded
-from cueline.log.segment import Head, Segment, Tail
+from cueline.log.segment import Head, Keyed, Segment, Tail
 from cueline.log.state import State
 
 
 class MemoryLog:
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
 
     def tail(self, session: str, window: int = 0) -> Tail:
         with self._store.lock:
@@ -34,11 +36,27 @@ class MemoryLog:
             parts.append(stored.recorded(at))
         return Tail(meta, head, tuple(chain.from_iterable(reversed(parts))), whole=first == 0)
 
-    def append(self, session: str, incarnation: int, segment: Segment) -> Segment | None:
-        new = Stored.of(segment)
+    def append(
+        self, session: str, incarnation: int, segment: Segment, keyed: Keyed | None = None
+    ) -> Segment | Keyed | None:
+        new, now = Stored.of(segment), self._clock.now()
         with self._store.lock:
+            if keyed and (taken := self._taken(session, incarnation, keyed.key)):
+                return None if taken.attempt == segment.attempt else taken.keyed
             found = self._store.log(session).setdefault((incarnation, segment.at), new)
+            if keyed and found is new:
+                keys = self._store.keyed.setdefault(session, {})
+                keys[incarnation, keyed.key] = Taken(keyed, segment.attempt, keyed_until(now))
         return None if found.attempt == segment.attempt else found.at(segment.at)
+
+    def keyed(self, session: str, incarnation: int, key: str) -> Keyed | None:
+        with self._store.lock:
+            taken = self._taken(session, incarnation, key)
+        return taken.keyed if taken else None
+
+    def _taken(self, session: str, incarnation: int, key: str) -> Taken | None:
+        taken = self._store.keyed.get(session, {}).get((incarnation, key))
+        return taken if taken and taken.until > self._clock.now() // 1000 else None
 
     def segment(self, session: str, incarnation: int, at: int) -> Segment | None:
         with self._store.lock:
@@ -87,9 +105,10 @@ class MemorySweeper:
         with self._store.lock:
             for place in self._old(session, incarnation):
                 del self._store.log(session)[place]
-            beats = self._store.beats.get(session, {})
-            for cell in [cell for cell in beats if cell[0] <= incarnation]:
-                del beats[cell]
+            for cells in (self._store.beats, self._store.keyed):
+                of_session = cells.get(session, {})
+                for cell in [cell for cell in of_session if cell[0] <= incarnation]:
+                    del of_session[cell]
 
     def _old(self, session: str, incarnation: int) -> list[tuple[int, int]]:
         """Up to this incarnation, but the newest of all: above it the next incarnation sorts."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from cueline.adapters.sizes import segment_size, segment_to_json
 from cueline.engine.ports import Agent, Key
 from cueline.log.events import Recorded, events_from_json
-from cueline.log.segment import Segment, Session, record
+from cueline.log.segment import Keyed, Segment, Session, record
 from cueline.log.state import State, state_from_json, state_to_json
 
 Place = tuple[int, int]
@@ -43,15 +43,25 @@ class Stored:
         return Stored("[]", state, self.attempt, self.written_at, self.trace_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An idempotency key, by which attempt, and until when, in seconds since 1970."""
+
+    keyed: Keyed
+    attempt: str
+    until: int
+
+
 @dataclass(slots=True)
 class Store:
-    """Sessions, beats and segments are under the global session id. Hold `lock` to touch any."""
+    """What belongs to a session is under its global id. Hold `lock` to touch any."""
 
     lock: threading.RLock = field(default_factory=threading.RLock)
     segments: dict[str, dict[Place, Stored]] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
     agents: dict[str, Agent] = field(default_factory=dict)
     beats: dict[str, dict[tuple[int, str], int]] = field(default_factory=dict)
+    keyed: dict[str, dict[tuple[int, str], Taken]] = field(default_factory=dict)
     keys: dict[str, Key] = field(default_factory=dict)
 
     def log(self, session: str) -> dict[Place, Stored]:
