@@ -27,7 +27,7 @@ logger = function_logger()
 @cache
 def hosting() -> Hosting:
     door = bootstrap.hosting()
-    return Hosting(door.ports, door.keys, door.inline, door.wait_seconds, door.stream_seconds)
+    return Hosting(door.ports, door.access, door.inline, door.wait_seconds, door.stream_seconds)
 
 
 async def post_event(request: Request) -> Response:

@@ -30,7 +30,7 @@ def request_id() -> str:
 
 def check_access(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[str]:
     if app.current_event.path != "/healthz":
-        caller_of(app.current_event.headers, bootstrap.rest().keys)
+        caller_of(app.current_event.headers, bootstrap.rest().access)
     return next_middleware(app)
 
 

@@ -1,6 +1,5 @@
 """events/ has one real sample for each route and trigger, and each handler takes its own."""
 
-import hashlib
 import importlib
 import json
 import re
@@ -17,9 +16,11 @@ from starlette.testclient import TestClient
 
 from cueline import bootstrap
 from cueline.adapters import aws
+from cueline.adapters.clock import SystemClock
 from cueline.adapters.dynamodb.keys import DynamoKeys
+from cueline.doors.access import hashed
 from cueline.engine.append import Writer
-from cueline.engine.ports import Key
+from cueline.engine.ports import Key, Secret
 from cueline.log.events import Input, InputsFailed, TurnBegan
 from local import template
 from local.practice.server import running
@@ -154,8 +155,8 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
         queue = boto3.client("sqs").create_queue(QueueName="wake-ups")["QueueUrl"]
         monkeypatch.setenv("TABLE_NAME", "cueline")
         monkeypatch.setenv("WAKE_UPS_URL", queue)
-        secret = hashlib.sha256(b"secret").hexdigest()
-        DynamoKeys(dynamodb, "cueline").put(Key("sample", secret))
+        key = Key("sample", "sample", (Secret(hashed("secret")),), 1)
+        DynamoKeys(dynamodb, "cueline", SystemClock()).put(key)
         made = Deployed(dynamodb, "cueline")
         aws._session().events.register("provide-client-params.*", made.note)
         yield made

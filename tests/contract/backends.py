@@ -111,7 +111,7 @@ def dynamodb() -> Iterator[Backend]:
             beats=DynamoBeats(client, TABLE, clock),
             sweeper=DynamoSweeper(client, TABLE),
             wake_ups=SqsWakeUps(sqs, queue),
-            keys=DynamoKeys(client, TABLE),
+            keys=DynamoKeys(client, TABLE, clock),
             clock=clock,
         )
 

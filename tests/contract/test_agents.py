@@ -2,10 +2,10 @@
 
 import pytest
 
-from cueline.engine.ports import Instruction, Key, Ports
+from cueline.engine.ports import Instruction, Key, Ports, Secret
 from cueline.errors import AgentExists, AgentNotFound, TooLarge
 from cueline.log.segment import MAX_BYTES
-from tests.contract.backends import Backend, agent
+from tests.contract.backends import Backend, Loss, agent
 
 
 def test_everything_about_an_agent_comes_back(ports: Ports) -> None:
@@ -96,7 +96,35 @@ def test_a_reader_cannot_change_what_is_stored(ports: Ports) -> None:
 def test_api_keys_are_kept_by_their_id(ports: Ports) -> None:
     ports.agents.create(agent("k1"))
     assert ports.keys.get("k1") is None
-    ports.keys.put(Key("k1", "0" * 64, "Ops"))
-    ports.keys.put(Key("k1", "1" * 64))
-    assert ports.keys.get("k1") == Key("k1", "1" * 64)
+    key = Key("k1", "Ops", (Secret("0" * 64, expires_at=9), Secret("1" * 64)), 5)
+    ports.keys.put(key)
+    ports.keys.put(Key("k1", "a late try of somebody else's", (), 6))
+    assert ports.keys.get("k1") == key
     assert ports.agents.get("k1") == agent("k1")
+    ports.keys.remove("k1")
+    ports.keys.remove("k1")
+    assert ports.keys.get("k1") is None
+
+
+@pytest.mark.parametrize("loss", ["none", "repeated"])
+def test_a_key_gets_a_new_secret_unless_it_has_changed(backend: Backend, loss: Loss) -> None:
+    """Above all, it does not come back where it has been revoked."""
+    keys = backend.ports.keys
+    old = Key("k1", "Ops", (Secret("0" * 64),), 5)
+    new = Key("k1", "Ops", (Secret("1" * 64), Secret("0" * 64, expires_at=9)), 5)
+    keys.put(old)
+    assert backend.losing(loss, lambda: keys.replace(old, new))
+    assert keys.get("k1") == new
+    assert not keys.replace(old, Key("k1", "Ops", (Secret("2" * 64),), 5))
+    keys.remove("k1")
+    assert not keys.replace(new, old)
+    assert keys.get("k1") is None
+
+
+def test_keys_are_listed_oldest_first(ports: Ports) -> None:
+    made = [Key(f"k{n}", "Ops", (Secret("0" * 64),), 10 - n) for n in range(3)]
+    for key in made:
+        ports.keys.put(key)
+    first = ports.keys.list(2, None)
+    assert list(first.items) == [made[2], made[1]]
+    assert list(ports.keys.list(2, first.next).items) == [made[0]]

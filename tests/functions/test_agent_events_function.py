@@ -17,7 +17,7 @@ from cueline.doors import access, relay
 from cueline.engine import sessions
 from cueline.engine.inline import Inline
 from cueline.engine.model import End, TextDelta, ThinkingDelta
-from cueline.engine.ports import Agent, Key, Ports
+from cueline.engine.ports import Agent, Key, Ports, Secret
 from cueline.engine.turn import Limits
 from cueline.engine.window import read_from
 from cueline.errors import Unavailable
@@ -309,10 +309,10 @@ def test_a_disabled_session_or_agent_takes_no_messages(door: Door) -> None:
 def test_a_key_is_wanted_where_access_is_checked(
     door: Door, hosting: bootstrap.HostingDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changed(hosting, monkeypatch, keys=door.ports.keys)
-    key, given = access.new_key("k1", "test", "secret")
-    assert isinstance(key, Key)
-    door.ports.keys.put(key)
+    checked = access.Access(door.ports.keys, door.ports.clock, lambda: b"s" * 64)
+    changed(hosting, monkeypatch, access=checked)
+    door.ports.keys.put(Key("k1", "test", (Secret(access.hashed("secret")),), 1))
+    given = "k1.secret"
     assert door.post().status_code == 401
     assert door.post(headers={"x-api-key": "k1.wrong"}).status_code == 401
     assert door.post(headers={"x-api-key": "nobody.secret"}).json()["code"] == "unauthorized"

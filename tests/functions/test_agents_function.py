@@ -1,7 +1,6 @@
 """Door 1's REST function: an API Gateway event in, an answer out."""
 
 import base64
-import hashlib
 import io
 import json
 import logging
@@ -11,9 +10,10 @@ from typing import Any
 import pytest
 
 from cueline import bootstrap
+from cueline.doors.access import Access, hashed
 from cueline.doors.agent_events.routes import ROUTES
 from cueline.engine.append import Writer
-from cueline.engine.ports import Key, Ports, WakeUp
+from cueline.engine.ports import Key, Ports, Secret, WakeUp
 from cueline.engine.sessions import find
 from cueline.log.events import (
     Answered,
@@ -118,9 +118,9 @@ def test_path_parameters_are_decoded_and_odd_ones_name_nothing(ask: Ask, agent: 
 def test_every_route_but_health_wants_a_key(
     ask: Ask, ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digest = hashlib.sha256(b"secret").hexdigest()
-    ports.keys.put(Key(id="k1", secret_sha256=digest))
-    monkeypatch.setattr(bootstrap, "rest", lambda: bootstrap.Door(ports, ports.keys))
+    ports.keys.put(Key("k1", "Ops", (Secret(hashed("secret")),), 1))
+    checked = Access(ports.keys, ports.clock, lambda: b"s" * 64)
+    monkeypatch.setattr(bootstrap, "rest", lambda: bootstrap.Door(ports, checked))
     assert ask("GET", "/healthz").status == 200
     for route in ROUTES:
         answer = ask(route.method, route.path, {})

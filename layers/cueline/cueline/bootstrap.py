@@ -17,13 +17,15 @@ from cueline.adapters.dynamodb.log import DynamoLog
 from cueline.adapters.dynamodb.sessions import DynamoSessions
 from cueline.adapters.dynamodb.sweeper import DynamoSweeper
 from cueline.adapters.sqs import SqsWakeUps, wake_up_from_json
+from cueline.doors.access import Access
+from cueline.doors.cors import Cors
 from cueline.engine.failures import Failures
 from cueline.engine.inline import Inline
 from cueline.engine.model import Model
-from cueline.engine.ports import Keys, Ports
+from cueline.engine.ports import Ports
 from cueline.engine.turn import Limits
 from cueline.engine.worker import Worker
-from cueline.errors import ModelError, unexpected
+from cueline.errors import ModelError, Unavailable, unexpected
 from cueline.settings import Settings, from_environment
 
 __all__ = ["session_from_item", "wake_up_from_json"]
@@ -32,16 +34,19 @@ logger = logging.getLogger(__name__)
 
 KEY_SECONDS = 60.0
 MODEL_SECONDS = 300.0
+SECRET_SECONDS = 300.0
+SHORTEST_SECRET = 32
+"""Bytes. Whoever guesses the secret that signs tokens comes in."""
 IDLE_SECONDS = 50.0
 """Without a byte from the provider. Less than a caller in JSON waits, so that it hears of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What an HTTP door stands on. `keys` is None where access is not checked."""
+    """What an HTTP door stands on. `access` is None where it is not checked."""
 
     ports: Ports
-    keys: Keys | None
+    access: Access | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class HostingDoor:
     """A door whose callers may wait for the answer, at most so many seconds."""
 
     ports: Ports
-    keys: Keys | None
+    access: Access | None
     inline: Inline
     wait_seconds: float
     stream_seconds: float
@@ -61,7 +66,7 @@ settings = cache(from_environment)
 @cache
 def ports() -> Ports:
     given, clock, dynamodb = settings(), SystemClock(), aws.dynamodb_client()
-    keys = DynamoKeys(dynamodb, given.table_name)
+    keys = DynamoKeys(dynamodb, given.table_name, clock)
     return Ports(
         log=DynamoLog(dynamodb, given.table_name, clock),
         agents=DynamoAgents(dynamodb, given.table_name, clock),
@@ -76,7 +81,7 @@ def ports() -> Ports:
 
 def rest() -> Door:
     """A door that calls no model."""
-    return Door(ports(), _keys(settings()))
+    return Door(ports(), access())
 
 
 @cache
@@ -84,7 +89,7 @@ def hosting() -> HostingDoor:
     given = settings()
     inline = Inline(_turn_ports(), model, _limits(given))
     return HostingDoor(
-        _turn_ports(), _keys(given), inline, given.wait_seconds, given.stream_seconds
+        _turn_ports(), access(), inline, given.wait_seconds, given.stream_seconds
     )
 
 
@@ -151,5 +156,30 @@ def _limits(given: Settings) -> Limits:
     )
 
 
-def _keys(given: Settings) -> Keys | None:
-    return ports().keys if given.auth == "on" else None
+def access() -> Access | None:
+    """None where access is not checked."""
+    if settings().auth == "off":
+        return None
+    return Access(ports().keys, ports().clock, _signing_secret)
+
+
+@cache
+def cors() -> Cors:
+    return Cors(settings().allowed_origins)
+
+
+def _signing_secret() -> bytes:
+    return _read_signing_secret(int(ports().clock.monotonic() // SECRET_SECONDS))
+
+
+@lru_cache(maxsize=1)
+def _read_signing_secret(_: int) -> bytes:
+    try:
+        secret = aws.secret(settings().token_secret_arn).encode()
+    except (BotoCoreError, ClientError) as error:
+        logger.warning("The secret that signs tokens cannot be read", extra=unexpected(error))
+        raise Unavailable("Access tokens cannot be checked at the moment.") from None
+    if len(secret) < SHORTEST_SECRET:
+        logger.error("The secret that signs tokens is too short")
+        raise Unavailable("Access tokens cannot be checked at the moment.")
+    return secret

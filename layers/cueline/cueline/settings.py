@@ -1,11 +1,13 @@
 """The environment as one frozen model, which fails by name; nothing else reads the environment."""
 
 import os
+import re
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, Json, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Json, SecretStr, field_validator, model_validator
 
+ORIGIN = re.compile(r"https?://[^\s/,*?#@]+")
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -17,6 +19,10 @@ class Settings(BaseModel):
     table_name: str
     wake_ups_url: str
     auth: Literal["on", "off"] = "on"
+    token_secret_arn: str = ""
+    """Of the secret that signs access tokens."""
+    allowed_origins: frozenset[str] = frozenset()
+    """Of web pages that may call the doors; separated by commas."""
     agent_cache_seconds: float = Field(default=5.0, ge=0)
     lease_seconds: int = Field(default=30, ge=2, le=900)
     """A turn whose heartbeat stands still this long may be taken over."""
@@ -39,6 +45,17 @@ class Settings(BaseModel):
     aws_endpoint_url: str = ""
     aws_lambda_runtime_api: str = ""
     """Set by Lambda, which stops a process between a response and the next request."""
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        if not isinstance(given, str):
+            return given
+        # Browsers send an origin in lower case, and without a path.
+        origins = frozenset(origin.strip().lower() for origin in given.split(","))
+        if not all(map(ORIGIN.fullmatch, origins)):
+            raise ValueError("ALLOWED_ORIGINS are such as https://example.com,https://example.org")
+        return origins
 
     @model_validator(mode="after")
     def _open_on_loopback_only(self) -> Self:

@@ -79,3 +79,14 @@ class CachedKeys:
     def put(self, key: Key) -> None:
         self._remembered.forget(key.id)
         self._keys.put(key)
+
+    def replace(self, old: Key, new: Key) -> bool:
+        self._remembered.forget(old.id)
+        return self._keys.replace(old, new)
+
+    def remove(self, key_id: str) -> None:
+        self._remembered.forget(key_id)
+        self._keys.remove(key_id)
+
+    def list(self, limit: int, page_key: str | None) -> Page[Key]:
+        return self._keys.list(limit, page_key)

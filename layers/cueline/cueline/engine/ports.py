@@ -135,18 +135,45 @@ class WakeUps(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret of a key, only as its SHA-256 in hex."""
+
+    sha256: str
+    expires_at: int = 0
+    """Milliseconds since 1970, UTC; 0 is never."""
+
+    def live(self, now: int) -> bool:
+        return not self.expires_at or now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
-    """An API key as stored: the secret only as its SHA-256, in hex."""
+    """An API key. It has two secrets while its holders change from one to the next."""
 
     id: str
-    secret_sha256: str
-    name: str = ""
+    name: str
+    secrets: tuple[Secret, ...]
+    """At most two, newest first."""
+    created_at: int
+    """Milliseconds since 1970, UTC."""
 
 
 class Keys(Protocol):
+    """API keys. A key that is revoked is removed."""
+
     def get(self, key_id: str) -> Key | None: ...
 
-    def put(self, key: Key) -> None: ...
+    def put(self, key: Key) -> None:
+        """Writes a new key; does nothing where its id is there already."""
+
+    def replace(self, old: Key, new: Key) -> bool:
+        """Writes `new` where the secrets are still those of `old`; else False."""
+
+    def remove(self, key_id: str) -> None:
+        """Does nothing where there is no such key."""
+
+    def list(self, limit: int, page_key: str | None) -> Page[Key]:
+        """Oldest first. Raises InvalidPageKey. May lag behind the writes."""
 
 
 class Clock(Protocol):

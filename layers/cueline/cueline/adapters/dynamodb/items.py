@@ -25,7 +25,7 @@ idempotency key (its digest) stands for; it sorts after META, so no tail ever re
 | newest segment of all, of an incarnation | table     | sk in E#, E#<inc>, backwards, one  |
 | what to sweep                            | table     | sk below E#, B#, R#<inc + 1>       |
 | an agent, a beat, an API key             | table     | Get                                |
-| agents; sessions of an agent             | ListIndex | list, rank above the last one seen |
+| agents; sessions of an agent; API keys   | ListIndex | list, rank above the last one seen |
 
 Reads of the table are strongly consistent. Those of the index lag, and decide nothing.
 """
@@ -37,7 +37,7 @@ from typing import Any
 from cueline.adapters.expiry import hint
 from cueline.adapters.page_keys import rank
 from cueline.adapters.sizes import agent_to_json, metadata_to_json, segment_size, segment_to_json
-from cueline.engine.ports import Agent, Key
+from cueline.engine.ports import Agent, Key, Secret
 from cueline.log.events import Recorded, events_from_json
 from cueline.log.segment import Keyed, Segment, Session, record
 from cueline.log.state import State, state_from_json, state_to_json
@@ -52,6 +52,7 @@ AFTER_SEGMENTS = "E$"
 FIRST_BEAT = "B#"
 FIRST_KEYED = "R#"
 AGENTS = "agents"
+KEYS = "keys"
 
 BLANK_EVENTS = "[]"
 BLANK_STATE = state_to_json(State(deleted=True))
@@ -272,13 +273,25 @@ def api_key_key(key_id: str) -> dict[str, Item]:
 def api_key_to_item(key: Key) -> dict[str, Item]:
     return {
         **api_key_key(key.id),
-        "secret_sha256": text(key.secret_sha256),
+        "list": text(KEYS),
+        "rank": text(rank(key.created_at, key.id)),
         "name": text(key.name),
+        "secrets": secrets_attribute(key),
+        "created_at": number(key.created_at),
     }
 
 
+def secrets_attribute(key: Key) -> Item:
+    return text(json.dumps([[one.sha256, one.expires_at] for one in key.secrets]))
+
+
 def api_key_from_item(item: Item) -> Key:
-    return Key(item["pk"]["S"].removeprefix("key#"), item["secret_sha256"]["S"], item["name"]["S"])
+    return Key(
+        id=item["pk"]["S"].removeprefix("key#"),
+        name=item["name"]["S"],
+        secrets=tuple(Secret(*one) for one in json.loads(item["secrets"]["S"])),
+        created_at=int(item["created_at"]["N"]),
+    )
 
 
 def beats_in(item: Item) -> int:

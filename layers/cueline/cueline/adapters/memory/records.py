@@ -123,7 +123,24 @@ class MemoryKeys:
 
     def put(self, key: Key) -> None:
         with self._store.lock:
-            self._store.keys[key.id] = key
+            self._store.keys.setdefault(key.id, key)
+
+    def replace(self, old: Key, new: Key) -> bool:
+        with self._store.lock:
+            found = self._store.keys.get(old.id)
+            if not found or found.secrets not in (old.secrets, new.secrets):
+                return False
+            self._store.keys[new.id] = new
+            return True
+
+    def remove(self, key_id: str) -> None:
+        with self._store.lock:
+            self._store.keys.pop(key_id, None)
+
+    def list(self, limit: int, page_key: str | None) -> Page[Key]:
+        with self._store.lock:
+            ranked = {rank(k.created_at, k.id): k for k in self._store.keys.values()}
+        return _page(ranked.items(), "keys", limit, page_key)
 
 
 def _page(ranked: Iterable[tuple[str, T]], of: str, limit: int, given: str | None) -> Page[T]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from cueline.doors.access import caller_of
+from cueline.doors.access import Access, caller_of
 from cueline.doors.agent_events import sse
 from cueline.doors.agent_events.events import to_wire
 from cueline.doors.agent_events.keys import agent_key_in, session_key_in
@@ -16,7 +16,7 @@ from cueline.doors.agent_events.post import PostedInput, digest_of, parse_post
 from cueline.doors.agent_events.stream import Frames, failure
 from cueline.doors.relay import OutOfTimeError, Relay
 from cueline.engine.inline import Caller, Inline
-from cueline.engine.ports import Keys, Ports
+from cueline.engine.ports import Ports
 from cueline.engine.sessions import missing
 from cueline.errors import (
     CuelineError,
@@ -60,7 +60,7 @@ class Open:
 @dataclass(frozen=True, slots=True)
 class Hosting:
     ports: Ports
-    keys: Keys | None
+    access: Access | None
     inline: Inline
     wait_seconds: float
     """How long an answer in JSON may take."""
@@ -70,7 +70,7 @@ class Hosting:
     def open(self, post: Post) -> Open:
         """Checks the request and takes its input in; blocks. Raises whatever the caller may see."""
         started = self.ports.clock.monotonic()
-        caller = caller_of(post.headers, self.keys)
+        caller = caller_of(post.headers, self.access)
         agent_key = agent_key_in(post.agent_key)
         session_key = session_key_in(post.session_key)
         if "idempotency-key" in post.headers:
