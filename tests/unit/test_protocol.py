@@ -28,7 +28,7 @@ from cueline.log.events import (
     TurnFailed,
     TurnHandedOver,
 )
-from cueline.log.segment import Segment, Session
+from cueline.log.segment import Keyed, Segment, Session
 from cueline.log.state import State, Turn, fold, offsets
 from tests.simulation import Model, Process, World
 
@@ -96,9 +96,11 @@ class Story:
         log = self.world.store.log
         append = log.append
 
-        def remembered(session: str, incarnation: int, segment: Segment) -> Segment | None:
+        def remembered(
+            session: str, incarnation: int, segment: Segment, keyed: Keyed | None = None
+        ) -> Segment | Keyed | None:
             known = self.written[incarnation]
-            found = append(session, incarnation, segment)
+            found = append(session, incarnation, segment, keyed)
             if not found and segment.attempt not in [s.attempt for s in known]:
                 known.append(segment)
                 for event in segment.events:
