@@ -22,7 +22,7 @@ LAMBDA_PLATFORM := manylinux2014_x86_64
 PARAMETERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check build deploy key lock clean environments
+.PHONY: help run test check build deploy key keys lock clean environments
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,9 +46,14 @@ build: $(SAM) ## Build what AWS gets, into .aws-sam/build
 deploy: $(VENV) build ## Build and deploy to AWS: make deploy PARAMETERS="ModelName=... ModelSecretArn=..."
 	.envs/sam/bin/sam deploy --parameter-overrides PythonRuntime=python$(VERSION) $(PARAMETERS)
 
-key: $(VENV) ## Make an API key for the deployed stack: make key NAME=website
-	@[ -n "$(NAME)" ] || { echo "Say who will use it: make key NAME=website"; exit 1; }
-	@PYTHONPATH=layers/cueline .venv/bin/python -m local.key --name "$(NAME)"
+key: $(VENV) ## Make an API key: make key NAME=website [EXPIRES=90d]; ROTATE=<id> [OVERLAP=24h], REVOKE=<id>
+	@[ -n "$(NAME)$(ROTATE)$(REVOKE)" ] || { echo "Say who will use it: make key NAME=website"; exit 1; }
+	@PYTHONPATH=layers/cueline .venv/bin/python -m local.key $(if $(NAME),--name="$(NAME)") \
+	    $(if $(ROTATE),--rotate="$(ROTATE)") $(if $(REVOKE),--revoke="$(REVOKE)") \
+	    $(if $(EXPIRES),--expires="$(EXPIRES)") $(if $(OVERLAP),--overlap="$(OVERLAP)")
+
+keys: $(VENV) ## List the API keys of the deployed stack, without their secrets
+	@PYTHONPATH=layers/cueline .venv/bin/python -m local.key --list
 
 lock: $(LOCKER) ## Compile every lock again from its .in file
 	@for input in layers/dependencies tests tests/clients local/requirements/emulator \

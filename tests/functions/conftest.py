@@ -7,11 +7,18 @@ import pytest
 
 from cueline import bootstrap
 from cueline.adapters.memory import memory_ports
+from cueline.doors.cors import Cors
 from cueline.engine.ports import Ports
 from tests.clock import FakeClock
 from tests.gateway import Answer, Context, event
 
 Ask = Callable[..., Answer]
+
+
+@pytest.fixture(autouse=True)
+def cors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No web page may call, unless a test says so."""
+    monkeypatch.setattr(bootstrap, "cors", Cors)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ class Cors:
         """Of any answer, to a request that came with this `Origin`."""
         if not self.origins:
             return {}
-        if origin not in self.origins:
+        if origin is None or origin not in self.origins:
             return {"vary": "origin"}
         return {
             "vary": "origin",
