@@ -30,7 +30,8 @@ def request_id() -> str:
 
 def check_access(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[str]:
     if app.current_event.path != "/healthz":
-        caller_of(app.current_event.headers, bootstrap.rest().access)
+        access = bootstrap.rest().access
+        app.context["caller"] = caller_of(app.current_event.headers, access)
     return next_middleware(app)
 
 
@@ -46,9 +47,10 @@ def serve(route: Route) -> Callable[..., Response[str]]:
         call = Call(
             ports=bootstrap.rest().ports,
             request_id=request_id(),
+            caller=app.context["caller"],
             path=path,
             query=event.query_string_parameters,
-            content_type=event.headers.get("content-type", ""),
+            headers=event.headers,
             body=event.body,
             is_base64=bool(event.is_base64_encoded),
         )

@@ -1,6 +1,7 @@
 """The two backends that one suite runs on, and ways to lose their answers."""
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -220,6 +221,29 @@ def atomic_calls(monkeypatch: pytest.MonkeyPatch) -> None:
                 return call(*args, **more)
 
         monkeypatch.setattr(DynamoDBBackend, name, atomic)
+
+
+def in_threads(work: Callable[[int], None]) -> None:
+    """Twenty of them, switched as often as can be."""
+    failures: list[Exception] = []
+
+    def guarded(n: int) -> None:
+        try:
+            work(n)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(n,)) for n in range(20)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert not failures
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 """Keyed inputs: the input and its idempotency key are written together, once."""
 
-import sys
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import pytest
 
@@ -22,6 +20,7 @@ from tests.contract.backends import (
     atomic_calls,
     cancelled,
     hooked,
+    in_threads,
     session,
 )
 
@@ -186,29 +185,6 @@ def test_an_input_too_large_leaves_no_key(backend: Backend) -> None:
 
 
 # --- at once -------------------------------------------------------------------------------------
-
-
-def in_threads(work: Callable[[int], None]) -> None:
-    """Twenty of them, switched as often as can be."""
-    failures: list[Exception] = []
-
-    def guarded(n: int) -> None:
-        try:
-            work(n)
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(n,)) for n in range(20)]
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(before)
-    assert not failures
 
 
 def test_of_twenty_with_one_key_one_writes_and_all_hear_of_it(

@@ -59,6 +59,9 @@ def test_a_deleted_session_is_swept_and_its_key_begins_a_new_life(
     say(ports)
     sessions.delete(ports, "a", "s", "t")
     assert sweeps(backend) == [WakeUp("a.s", sweep=(first.incarnation, 1))]
+    sessions.delete(ports, "a", "s", "t")  # the client's own retry
+    assert sweeps(backend) == []
+    ports.clock.sleep(10)
     with pytest.raises(SessionNotFound):
         sessions.delete(ports, "a", "s", "t")
     second = sessions.create(ports, NEW, "t")

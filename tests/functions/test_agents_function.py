@@ -193,7 +193,7 @@ def test_a_made_up_key_avoids_those_that_are_taken(ask: Ask, clock: FakeClock) -
 
 
 def test_a_taken_key_is_a_conflict(ask: Ask, agent: str) -> None:
-    answer = ask("POST", "/v2/agents", {**SMALLEST, "key": "a"})
+    answer = ask("POST", "/v2/agents", {**SMALLEST, "key": "a", "name": "Other"})
     assert (answer.status, answer.json["code"]) == (409, "agent_exists")
 
 
@@ -465,11 +465,17 @@ def test_a_session_is_updated(ask: Ask, session: str) -> None:
     assert ask("PATCH", "/v2/agents/none/sessions/s", {}).json["code"] == "agent_not_found"
 
 
-def test_a_deleted_session_is_gone_at_once(ask: Ask, session: str, ports: Ports) -> None:
+def test_a_deleted_session_is_gone_at_once(
+    ask: Ask, session: str, ports: Ports, clock: FakeClock
+) -> None:
     say(ports, Input(texts=("hi",)))
     gone = ask("DELETE", session)
     assert (gone.status, gone.text) == (204, "")
+    # A client that lost the answer asks again.
+    clock.ms += 9_000
+    assert ask("DELETE", session).status == 204
     assert (WakeUp("a.s", sweep=(1_750_000_000_000, 1)),) == tuple(ports.wake_ups.drain())  # type: ignore[attr-defined]
+    clock.ms += 1_000
     for method, path in (("GET", session), ("DELETE", session), ("GET", f"{session}/events")):
         answer = ask(method, path)
         assert (answer.status, answer.json["code"]) == (404, "session_not_found")

@@ -16,6 +16,7 @@ CuelineError
       + SessionExists
       + AgentInUse            it still has sessions
       + TurnRunning           another turn is being run in this session
+  + IdempotencyKeyReused      the same key came with another body
   + TooManyPending            the session has more waiting inputs than it may hold
   + NotBuilt                  a documented feature that this version does not have
   + Unavailable               something that Cueline stands on does not answer
@@ -117,6 +118,13 @@ class TurnRunning(Conflict):
     def __init__(self, message: str, turn: str, retry_after: int) -> None:
         super().__init__(message)
         self.turn, self.retry_after = turn, retry_after
+
+
+class IdempotencyKeyReused(CuelineError):
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key came with another request before; use a new one.")
 
 
 class TooManyPending(CuelineError):

@@ -42,6 +42,8 @@ class Agent(BaseModel):
     updated_at: int
     version: int = 0
     """Counts the updates; an update names the one that it read."""
+    mark: str = ""
+    """Of the request that made it: tells a repeat of that from another one."""
 
 
 T = TypeVar("T")

@@ -10,6 +10,8 @@ from cueline.errors import SessionExists, SessionNotFound, Unavailable
 from cueline.log.events import SessionDeleted
 from cueline.log.segment import Session, Tail
 
+RETRY_MS = 10_000
+"""A delete that comes again within this time is probably its client's own retry."""
 TRIES = 10
 """How often a change that others keep getting in front of is tried again."""
 
@@ -60,13 +62,16 @@ def update(
 def delete(ports: Ports, agent_key: str, session_key: str, trace_id: str) -> None:
     """Ends the session for everyone at once; its content goes with the sweep.
 
-    Also ends what an earlier delete began and did not finish. Raises AgentNotFound,
-    SessionNotFound.
+    Also ends what an earlier delete began and did not finish. One that has just ended may come
+    again. Raises AgentNotFound, SessionNotFound.
     """
     session = f"{agent_key}.{session_key}"
-    tail = ports.log.tail(session)
-    unfinished = tail.session is not None and tail.head.state.deleted
-    if not unfinished and not tail.live(ports.clock.now()):
+    tail, now = ports.log.tail(session), ports.clock.now()
+    deleted = tail.head.state.deleted
+    if not tail.session and deleted and now - tail.head.written_at < RETRY_MS:
+        return
+    unfinished = tail.session is not None and deleted
+    if not unfinished and not tail.live(now):
         raise missing(ports, agent_key, session_key)
     writer = Writer(ports.log, ports.clock, session, trace_id)
     head, _ = writer.append(

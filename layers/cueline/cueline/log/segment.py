@@ -72,6 +72,8 @@ class Session:
     """It expires this long after its newest segment; 0 is never."""
     version: int = 0
     """Counts the updates; an update names the one that it read."""
+    mark: str = ""
+    """Of the request that made it: tells a repeat of that from another one."""
     collect_at: int = field(default=0, compare=False)
     """The store's own hint, in seconds since 1970: when it may drop META; 0 is never."""
 

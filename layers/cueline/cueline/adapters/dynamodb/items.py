@@ -132,7 +132,7 @@ def incarnation_of(item: Item) -> int:
     return int(item["incarnation"]["N"])
 
 
-# --- segments ------------------------------------------------------------------------------------
+# --- segments, and the keys of inputs ------------------------------------------------------------
 
 
 def segment_to_item(session: str, incarnation: int, segment: Segment) -> dict[str, Item]:
@@ -181,9 +181,6 @@ def size_of(item: Item) -> int:
     )
 
 
-# --- keyed inputs --------------------------------------------------------------------------------
-
-
 def keyed_to_item(
     session: str, incarnation: int, keyed: Keyed, attempt: str, until: int
 ) -> dict[str, Item]:
@@ -217,6 +214,7 @@ def session_to_item(session: Session, attempt: str, now: int) -> dict[str, Item]
         "tti_minutes": number(session.tti_minutes),
         "created_at": number(session.created_at),
         "version": number(session.version),
+        "mark": text(session.mark),
         "attempt": text(attempt),
     }
     if session.description is not None:
@@ -239,6 +237,7 @@ def session_from_item(item: Item) -> Session:
         enabled=item["enabled"]["BOOL"],
         tti_minutes=int(item["tti_minutes"]["N"]),
         version=version_of(item),
+        mark=item["mark"]["S"] if "mark" in item else "",
         collect_at=int(item["ttl"]["N"]) if "ttl" in item else 0,
     )
 

@@ -4,11 +4,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cueline.doors.agent_events import lists, wire
+from cueline.doors.agent_events.creation import Creation
 from cueline.doors.agent_events.keys import new_key
 from cueline.engine.pages import kept_page
 from cueline.engine.ports import Agent, Instruction, Ports
 from cueline.engine.sessions import TRIES, any_live
-from cueline.errors import AgentExists, AgentInUse, InvalidRequest, NotBuilt, Unavailable
+from cueline.errors import (
+    AgentExists,
+    AgentInUse,
+    AgentNotFound,
+    InvalidRequest,
+    NotBuilt,
+    Unavailable,
+)
 
 MAX_AGENT = 300_000
 """UTF-8 bytes of a whole agent; one item of the store holds it."""
@@ -21,20 +29,26 @@ Body = Mapping[str, Any]
 # --- use cases -----------------------------------------------------------------------------------
 
 
-def create(ports: Ports, body: Body) -> dict[str, Any]:
-    """Raises AgentExists, InvalidRequest, NotBuilt."""
-    given = wire.parse(wire.CreateAgent, body)
+def create(ports: Ports, asked: Creation) -> dict[str, Any]:
+    """A repeat gives the agent that it made before, as it is now.
+
+    Without a key of its own and without an Idempotency-Key nothing tells a repeat: two make two.
+    Raises AgentExists, IdempotencyKeyReused, InvalidRequest, NotBuilt.
+    """
+    given = wire.parse(wire.CreateAgent, asked.body)
+    fixed = given.key or asked.own_key("agt")
     for tries in range(TRIES):
-        key = given.key or new_key("agt", given.name, ports.clock, tries)
+        key = fixed or new_key("agt", given.name, ports.clock, tries)
         now = ports.clock.now()
-        agent = _checked(
-            _whole(given, key).model_copy(update={"created_at": now, "updated_at": now})
-        )
+        made = {"created_at": now, "updated_at": now, "mark": asked.mark}
+        agent = _checked(_whole(given, key).model_copy(update=made))
         try:
             ports.agents.create(agent)
         except AgentExists:
-            if given.key:
-                raise
+            if fixed and (found := _there(ports, key)):
+                if not asked.made(found.mark, found.version, now - found.created_at):
+                    raise
+                return to_wire(found)
         else:
             return to_wire(agent)
     raise Unavailable("No free key was found; give one.")
@@ -73,7 +87,7 @@ def replace(ports: Ports, key: str, body: Body) -> dict[str, Any]:
         ports,
         key,
         lambda old: _whole(given, key).model_copy(
-            update={"created_at": old.created_at, "version": old.version}
+            update={"created_at": old.created_at, "version": old.version, "mark": old.mark}
         ),
     )
 
@@ -84,6 +98,13 @@ def delete(ports: Ports, key: str) -> None:
     if any_live(ports, key):
         raise AgentInUse(f"The agent {key!r} still has sessions; delete them first.")
     ports.agents.delete(key)
+
+
+def _there(ports: Ports, key: str) -> Agent | None:
+    try:
+        return ports.agents.get(key)
+    except AgentNotFound:
+        return None
 
 
 def _change(ports: Ports, key: str, change: Callable[[Agent], Agent]) -> dict[str, Any]:

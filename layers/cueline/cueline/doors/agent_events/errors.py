@@ -26,6 +26,7 @@ STATUS = {
     "session_exists": 409,
     "agent_in_use": 409,
     "turn_running": 409,
+    "idempotency_key_reused": 422,
     "rate_limit_exceeded": 429,
     "agent_processing_failed": 500,
     "not_implemented": 501,

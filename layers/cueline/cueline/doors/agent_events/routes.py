@@ -9,6 +9,8 @@ from typing import Any
 
 from cueline.doors.agent_events import agents, events, sessions
 from cueline.doors.agent_events.body import raw_body, read_json
+from cueline.doors.agent_events.creation import Creation
+from cueline.doors.agent_events.idempotency import idempotency_key
 from cueline.doors.agent_events.keys import agent_key_in, event_id_in, session_key_in
 from cueline.doors.agent_events.lists import ListQuery, list_query
 from cueline.engine.ports import Ports
@@ -17,13 +19,17 @@ from cueline.errors import NotBuilt, NotFound
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: path parameters as they stand in the path, the query decoded."""
+    """One request: path parameters as they stand in the path, the query decoded.
+
+    Header names are lower case. `caller` is who was let in.
+    """
 
     ports: Ports
     request_id: str
+    caller: str
     path: Mapping[str, str]
     query: Mapping[str, str]
-    content_type: str
+    headers: Mapping[str, str]
     body: str | None
     is_base64: bool = False
 
@@ -45,7 +51,14 @@ class Call:
 
     @property
     def json(self) -> dict[str, Any]:
-        return read_json(raw_body(self.body, self.is_base64), self.content_type)
+        content_type = self.headers.get("content-type", "")
+        return read_json(raw_body(self.body, self.is_base64), content_type)
+
+    @property
+    def creation(self) -> Creation:
+        """For a POST that makes something. Whatever else writes here (PATCH, PUT, DELETE) can be
+        repeated as it is, and ignores an Idempotency-Key."""
+        return Creation(self.caller, idempotency_key(self.headers), self.json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +94,17 @@ _SCHEDULE = _SCHEDULES + "/{schedule_key}"
 
 ROUTES = (
     Route("GET", _AGENTS, lambda c: agents.page(c.ports, c.list_query)),
-    Route("POST", _AGENTS, lambda c: agents.create(c.ports, c.json), 201),
+    Route("POST", _AGENTS, lambda c: agents.create(c.ports, c.creation), 201),
     Route("GET", _AGENT, lambda c: agents.get(c.ports, c.agent)),
     Route("PATCH", _AGENT, lambda c: agents.update(c.ports, c.agent, c.json)),
     Route("PUT", _AGENT, lambda c: agents.replace(c.ports, c.agent, c.json)),
     Route("DELETE", _AGENT, lambda c: agents.delete(c.ports, c.agent), 204),
     Route("GET", _SESSIONS, lambda c: sessions.page(c.ports, c.agent, c.list_query)),
     Route(
-        "POST", _SESSIONS, lambda c: sessions.create(c.ports, c.agent, c.json, c.request_id), 201
+        "POST",
+        _SESSIONS,
+        lambda c: sessions.create(c.ports, c.agent, c.creation, c.request_id),
+        201,
     ),
     Route("GET", _SESSION, lambda c: sessions.get(c.ports, *c.session)),
     Route("PATCH", _SESSION, lambda c: sessions.update(c.ports, *c.session, c.json)),

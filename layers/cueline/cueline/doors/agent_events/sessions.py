@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from cueline.doors.agent_events import lists, wire
+from cueline.doors.agent_events.creation import Creation
 from cueline.doors.agent_events.keys import new_key
 from cueline.engine import sessions
 from cueline.engine.ports import Ports
-from cueline.errors import InvalidRequest, SessionExists, Unavailable
+from cueline.errors import InvalidRequest, SessionExists, SessionNotFound, Unavailable
 from cueline.log.segment import Session
 
 MAX_SESSION = 32_000
@@ -18,14 +19,19 @@ MAX_SESSION = 32_000
 Body = Mapping[str, Any]
 
 
-def create(ports: Ports, agent_key: str, body: Body, trace_id: str) -> dict[str, Any]:
-    """Raises AgentNotFound, SessionExists, InvalidRequest, NotBuilt."""
-    given = wire.parse(wire.CreateSession, body)
+def create(ports: Ports, agent_key: str, asked: Creation, trace_id: str) -> dict[str, Any]:
+    """A repeat gives the session that it made before, as it is now.
+
+    Without a key of its own and without an Idempotency-Key nothing tells a repeat: two make two.
+    Raises AgentNotFound, SessionExists, IdempotencyKeyReused, InvalidRequest, NotBuilt.
+    """
+    given = wire.parse(wire.CreateSession, asked.body)
+    fixed = given.key or asked.own_key("ase")
     name = given.name or f"Session {wire.timestamp(ports.clock.now())[:19].replace('T', ' ')}"
     for tries in range(sessions.TRIES):
         new = Session(
             agent_key=agent_key,
-            session_key=given.key or new_key("ase", name, ports.clock, tries),
+            session_key=fixed or new_key("ase", name, ports.clock, tries),
             incarnation=0,
             created_at=0,
             name=name,
@@ -33,13 +39,24 @@ def create(ports: Ports, agent_key: str, body: Body, trace_id: str) -> dict[str,
             metadata=given.metadata or {},
             enabled=given.enabled is not False,
             tti_minutes=given.tti_minutes or 0,
+            mark=asked.mark,
         )
         try:
             return to_wire(sessions.create(ports, _checked(new), trace_id))
         except SessionExists:
-            if given.key:
-                raise
+            if fixed and (found := _there(ports, agent_key, fixed)):
+                age = ports.clock.now() - found.created_at
+                if not asked.made(found.mark, found.version, age):
+                    raise
+                return to_wire(found)
     raise Unavailable("No free key was found; give one.")
+
+
+def _there(ports: Ports, agent_key: str, session_key: str) -> Session | None:
+    try:
+        return sessions.find(ports, agent_key, session_key)[0]
+    except SessionNotFound:
+        return None
 
 
 def get(ports: Ports, agent_key: str, session_key: str) -> dict[str, Any]:
