@@ -22,7 +22,7 @@ def preflight(origin: str | None) -> dict[str, Any]:
 
 def token(event: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
     encoded = bool(event.get("isBase64Encoded"))
-    answer = token_answer(headers, event.get("body"), encoded, lambda: bootstrap.rest().access)
+    answer = token_answer(headers, event.get("body"), encoded, bootstrap.access)
     told = {"content-type": "application/json", **answer.headers}
     told |= bootstrap.cors().headers(headers.get("origin"))
     return {"statusCode": answer.status, "headers": told, "body": json.dumps(answer.body)}

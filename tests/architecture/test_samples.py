@@ -31,6 +31,8 @@ FUNCTIONS = template.functions(SOURCE)
 EVENTS = ROOT / "events"
 REST = sorted((EVENTS / "agents").glob("*.json"))
 ALL = sorted(EVENTS.rglob("*.json"))
+TOKEN = EVENTS / "access/post_oauth2_token.json"
+PREFLIGHT = EVENTS / "access/options_v2_agents.json"
 POST_EVENT = EVENTS / "agent_events/post_v2_agents_agent_key_sessions_session_key_events.json"
 
 
@@ -47,12 +49,14 @@ def test_each_route_of_the_expanded_template_has_a_sample(expanded: dict[str, An
     wanted = set()
     for path, methods in expanded["Resources"]["Api"]["Properties"]["Body"]["paths"].items():
         for method, operation in methods.items():
+            if method == "options" and path != "/v2/agents":
+                continue  # one preflight is like the other
             uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
             function = re.search(r"\$\{(\w+)\.Arn\}", uri)
             assert function
             folder = Path(FUNCTIONS[function[1]]["Properties"]["CodeUri"]).name
             wanted.add(f"{folder}/{file_name(method, path)}")
-    assert len(wanted) == 28
+    assert len(wanted) == 31
     triggers = {
         "worker/wake_up.json",
         "failures/wake_up_failed.json",
@@ -61,7 +65,7 @@ def test_each_route_of_the_expanded_template_has_a_sample(expanded: dict[str, An
     assert {path.relative_to(EVENTS).as_posix() for path in ALL} == wanted | triggers
 
 
-@pytest.mark.parametrize("path", [*REST, POST_EVENT], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*REST, POST_EVENT, PREFLIGHT], ids=lambda path: path.stem)
 def test_a_sample_is_the_request_of_its_route(path: Path) -> None:
     event = load(path)
     assert path.name == file_name(event["httpMethod"], event["resource"])
@@ -129,6 +133,7 @@ class Deployed:
 def forget() -> None:
     """What an earlier test made; each cold start begins without it."""
     for module in (bootstrap, aws, importlib.import_module("functions.agents.app"),
+                   importlib.import_module("functions.access.app"),
                    importlib.import_module("functions.agent_events.app"),
                    importlib.import_module("functions.worker.app"),
                    importlib.import_module("functions.failures.app"),
@@ -157,6 +162,8 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
         monkeypatch.setenv("WAKE_UPS_URL", queue)
         key = Key("sample", "sample", (Secret(hashed("secret")),), 1)
         DynamoKeys(dynamodb, "cueline", SystemClock()).put(key)
+        signing = boto3.client("secretsmanager").create_secret(Name="t", SecretString="s" * 64)
+        monkeypatch.setenv("TOKEN_SECRET_ARN", signing["ARN"])
         made = Deployed(dynamodb, "cueline")
         aws._session().events.register("provide-client-params.*", made.note)
         yield made
@@ -210,6 +217,57 @@ def test_the_streaming_door_takes_its_sample(
     assert (types[0], types[-1]) == ("input_message", "agent_output")
     assert deployed.done
     assert deployed.done <= allowed("AgentEventsFunction")
+
+
+@pytest.mark.parametrize("path", [TOKEN, TOKEN.with_stem("post_oauth_token")], ids=lambda p: p.stem)
+def test_a_token_for_the_sample_s_key_opens_both_doors(
+    deployed: Deployed, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = deployed.invoke("access", load(path))
+    assert answer["statusCode"] == 200
+    assert deployed.done == {"dynamodb:GetItem", "secretsmanager:GetSecretValue"}
+    assert deployed.done <= allowed("AccessFunction")
+    bearer = {"authorization": f"Bearer {json.loads(answer['body'])['access_token']}"}
+
+    for name in (CREATE_AGENT, CREATE_SESSION):
+        forget_keys()
+        deployed.done.clear()
+        event = load(EVENTS / "agents" / name)
+        event["headers"] = {"content-type": "application/json", **bearer}
+        assert deployed.invoke("agents", event)["statusCode"] == 201
+        assert "secretsmanager:GetSecretValue" in deployed.done
+        assert deployed.done <= allowed("AgentsFunction")
+
+    event = load(POST_EVENT)
+    app = importlib.import_module("functions.agent_events.app").app
+    with running(token_ms=0) as url, TestClient(app) as client:
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{url}/v1")
+        forget_keys()
+        deployed.done.clear()
+        bearer["content-type"] = "application/json"
+        answered = client.post(event["path"], content=event["body"], headers=bearer)
+    assert answered.status_code == 201, answered.text
+    assert "secretsmanager:GetSecretValue" in deployed.done
+    assert deployed.done <= allowed("AgentEventsFunction")
+
+
+def forget_keys() -> None:
+    """A function that starts cold has no key and no secret in mind. The session of the clients
+    stays, since it notes what is done."""
+    for made in (
+        bootstrap.settings, bootstrap.ports, bootstrap.hosting, bootstrap._read_signing_secret
+    ):  # fmt: skip
+        made.cache_clear()
+
+
+def test_a_browser_s_question_is_answered_for_a_named_origin(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGINS", "https://example.com")
+    answer = deployed.invoke("access", load(PREFLIGHT))
+    assert answer["statusCode"] == 204
+    assert answer["headers"]["access-control-allow-origin"] == "https://example.com"
+    assert not deployed.done
 
 
 def test_the_worker_takes_its_sample(deployed: Deployed) -> None:

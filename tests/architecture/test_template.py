@@ -6,11 +6,14 @@ import json
 import os
 import re
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cueline.bootstrap import SHORTEST_SECRET
+from cueline.settings import Settings
 from local import template
 from local.template import ROOT
 
@@ -131,13 +134,44 @@ def test_no_permission_names_a_star(expanded: dict[str, Any]) -> None:
         assert statement["Resource"] != "*"
 
 
-def test_only_functions_that_call_the_model_may_read_its_key(expanded: dict[str, Any]) -> None:
-    readers = {
-        name
-        for name, role in of_type(expanded, "AWS::IAM::Role").items()
-        if "secretsmanager:GetSecretValue" in json.dumps(role)
-    }
-    assert readers == {"AgentEventsFunctionRole", "WorkerFunctionRole"}
+@pytest.mark.parametrize(
+    ("secret", "readers"),
+    [
+        ("ModelSecretArn", {"AgentEventsFunctionRole", "WorkerFunctionRole"}),
+        (
+            "TokenSecret",
+            {"AccessFunctionRole", "AgentsFunctionRole", "AgentEventsFunctionRole"},
+        ),
+    ],
+)
+def test_a_secret_is_read_only_by_functions_that_use_it(
+    expanded: dict[str, Any], secret: str, readers: set[str]
+) -> None:
+    allowing = {"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"],
+                "Resource": {"Ref": secret}}  # fmt: skip
+    roles = of_type(expanded, "AWS::IAM::Role").items()
+    assert {name for name, role in roles if json.dumps(allowing) in json.dumps(role)} == readers
+    everywhere = [one["Resource"] for one in statements(expanded) if "secret" in str(one["Action"])]
+    assert all(
+        resource in ({"Ref": "ModelSecretArn"}, {"Ref": "TokenSecret"}) for resource in everywhere
+    )
+
+
+def test_the_secret_that_signs_tokens_is_random_and_long() -> None:
+    made = SOURCE["Resources"]["TokenSecret"]["Properties"]["GenerateSecretString"]
+    assert made["PasswordLength"] >= 2 * SHORTEST_SECRET
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_lambda_takes_the_permissions_of_a_function(expanded: dict[str, Any], name: str) -> None:
+    """20 KB of them, some 450 bytes each; beyond that a deployment fails."""
+    permissions = [
+        one
+        for one in expanded["Resources"].values()
+        if one["Type"] == "AWS::Lambda::Permission"
+        and one["Properties"]["FunctionName"] == {"Ref": name}
+    ]
+    assert len(permissions) <= 40
 
 
 # --- routes --------------------------------------------------------------------------------------
@@ -168,7 +202,44 @@ def test_the_api_is_regional_and_names_its_methods(expanded: dict[str, Any]) -> 
     (api,) = of_type(expanded, "AWS::ApiGateway::RestApi").values()
     assert api["Properties"]["EndpointConfiguration"]["Types"] == ["REGIONAL"]
     for methods in api["Properties"]["Body"]["paths"].values():
-        assert set(methods) <= {"get", "post", "put", "patch", "delete"}
+        assert set(methods) <= {"get", "post", "put", "patch", "delete", "options"}
+
+
+def test_a_browser_may_ask_before_it_calls_any_route(expanded: dict[str, Any]) -> None:
+    """API Gateway looks for OPTIONS nowhere but at the very path. Streaming or not, it is answered
+    by the function that knows all origins."""
+    (api,) = of_type(expanded, "AWS::ApiGateway::RestApi").values()
+    for path, methods in api["Properties"]["Body"]["paths"].items():
+        if path == "/healthz":
+            continue
+        asked = methods["options"]["x-amazon-apigateway-integration"]
+        assert asked["type"] == "aws_proxy"
+        assert "${AccessFunction.Arn}/invocations" in asked["uri"]["Fn::Sub"]
+        assert "responseTransferMode" not in asked
+
+
+@pytest.mark.parametrize(
+    ("origins", "taken"),
+    [
+        ("", True),
+        ("https://example.com", True),
+        ("https://example.com, http://localhost:3000", True),
+        ("https://example.com/", False),
+        ("https://example.com/page", False),
+        ("example.com", False),
+        ("*", False),
+        ("https://*.example.com", False),
+        ("null", False),
+        ("https://example.com,", False),
+    ],
+)
+def test_origins_are_refused_alike_before_and_after_deployment(origins: str, taken: bool) -> None:
+    pattern = SOURCE["Parameters"]["AllowedOrigins"]["AllowedPattern"]
+    assert bool(re.search(pattern, origins)) == taken
+    if origins:
+        given = {"table_name": "t", "wake_ups_url": "u", "allowed_origins": origins}
+        with nullcontext() if taken else pytest.raises(ValueError, match="ALLOWED_ORIGINS"):
+            Settings.model_validate(given)
 
 
 def test_what_the_gateway_says_itself_is_in_the_doors_shape() -> None:
