@@ -60,6 +60,7 @@ async def failed(request: Request, error: Exception) -> Response:
 
 def _told(request: Request, response: Response) -> Response:
     response.headers["x-request-id"] = _id(request)
+    response.headers.update(bootstrap.cors().headers(request.headers.get("origin")))
     logger.info("answered", status=response.status_code, request_id=_id(request))
     return response
 

@@ -88,6 +88,8 @@ app.not_found(nowhere)
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     response = app.resolve(event, context)
+    for name, value in bootstrap.cors().headers(app.current_event.headers.get("origin")).items():
+        response["multiValueHeaders"][name] = [value]
     route = f"{event['httpMethod']} {event.get('resource', '')}"
     logger.info("answered", route=route, status=response["statusCode"], request_id=request_id())
     return response
