@@ -37,7 +37,7 @@ async def post_event(request: Request) -> Response:
     keys = [quote(request.path_params[name], safe="") for name in ("agent_key", "session_key")]
     post = Post(keys[0], keys[1], dict(request.headers), body, _id(request))
     opened = await anyio.to_thread.run_sync(hosting().open, post)
-    if not opened.posted.stream:
+    if not opened.stream:
         answer = await hosting().answer(opened, lambda: gone(request))
         return _told(request, JSONResponse(answer, 201))
     frames = hosting().stream(opened, post.request_id)

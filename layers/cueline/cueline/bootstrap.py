@@ -88,9 +88,7 @@ def rest() -> Door:
 def hosting() -> HostingDoor:
     given = settings()
     inline = Inline(_turn_ports(), model, _limits(given))
-    return HostingDoor(
-        _turn_ports(), access(), inline, given.wait_seconds, given.stream_seconds
-    )
+    return HostingDoor(_turn_ports(), access(), inline, given.wait_seconds, given.stream_seconds)
 
 
 @cache

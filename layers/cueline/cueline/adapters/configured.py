@@ -1,10 +1,10 @@
 """A model with what its deployment says about it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cueline.engine.model import Chunk, Model, ModelRequest
+from cueline.engine.model import Chunks, Model, ModelRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class ConfiguredModel:
     name: str
     parameters: Mapping[str, Any]
 
-    def stream(self, request: ModelRequest, deadline: float) -> Iterator[Chunk]:
+    def stream(self, request: ModelRequest, deadline: float) -> Chunks:
         configured = replace(
             request,
             model=self.name or request.model,

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from cueline.engine.call import Delta
 from cueline.engine.inline import Caller
 from cueline.engine.model import TextDelta, ThinkingDelta
-from cueline.engine.turn import Delta
 from cueline.errors import CuelineError, unexpected
 from cueline.log.events import Recorded
 

@@ -3,15 +3,30 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cueline.engine.append import Writer
+from cueline.engine.append import IdempotencyKey, KeyTakenError, Writer
 from cueline.engine.ports import Ports, WakeUp
-from cueline.errors import SessionNotFound, TooManyPending, TurnRunning
+from cueline.engine.wake import GRACE, arm
+from cueline.errors import IdempotencyKeyReused, SessionNotFound, TooManyPending, TurnRunning
 from cueline.log.events import Event, Input, TurnBegan
-from cueline.log.segment import Head, Segment, Tail
-from cueline.log.state import MAX_PENDING, State, next_batch, offsets, reduce
+from cueline.log.segment import Head, Keyed, Segment, Tail
+from cueline.log.state import MAX_PENDING, State, interruption, next_batch, offsets, reduce
 
 BUSY_RETRY_AFTER = 5
 """Seconds after which a caller who was refused may ask again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An input, and what its caller wants."""
+
+    input: Input
+    queues: bool = True
+    """It may come while a turn runs, and does to that what its policy says; else it is refused."""
+    retries: bool = True
+    """The client repeats what failed by itself."""
+    since: int | None = None
+    """The caller wants every event after this offset; with None those of its own turn."""
+    key: IdempotencyKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,75 +44,99 @@ class Repeated:
     """An identical input of the same caller is there already; its answer is the one to wait for."""
 
     offset: int
+    head: Head
 
 
 def accept(
-    ports: Ports,
-    writer: Writer,
-    tail: Tail,
-    new: Input,
-    turn: str,
-    lease: int,
-    *,
-    retries: bool,
+    ports: Ports, writer: Writer, tail: Tail, arrival: Arrival, lease: int, *, hosts: bool
 ) -> Accepted | Repeated:
-    """Appends `new` and begins `turn` with it, unless that must wait for older inputs.
+    """Appends the input, and begins a turn with it where its caller `hosts` and nothing else must
+    come first.
 
-    `retries` says that the client repeats what failed by itself.
-    Raises TurnRunning where another turn is open, TooManyPending, SessionNotFound.
+    Raises TurnRunning where another turn is open and the input does not queue, TooManyPending,
+    IdempotencyKeyReused, SessionNotFound.
     """
+    if arrival.key and (
+        known := ports.log.keyed(writer.session, tail.head.incarnation, arrival.key.key)
+    ):
+        return _known(known, arrival.key, tail.head)
     quiet_for = ports.clock.now() - tail.head.written_at
     if tail.head.state.turns and quiet_for > 2_000 * lease:
-        # Its host may have died after the begin, before the late wake-up that this function sends
-        # below. Nobody was told that the input is in, but the next caller must not find it stuck.
+        # Its host may have died after the begin, before the late wake-up that `arm` sends. Nobody
+        # was told that the input is in, but the next caller must not find it stuck.
         ports.wake_ups.send(WakeUp(writer.session))
-    repeated: Repeated | None = None
-    began = False
+    turn = ports.clock.id()
+    repeated: int | None = None
+    began = may_begin = hosts
+    place = 0
 
     def build(state: State, at: int) -> Sequence[Event]:
-        nonlocal repeated, began
-        began = False
+        nonlocal repeated, began, place
         # A state that was not there at the first look is new.
         quiet = quiet_for if state is tail.head.state else 0
         if state.deleted:
             raise SessionNotFound(writer.session.partition(".")[2])
-        if repeated := _repeats(state, new.digest, quiet, retries):
+        repeated = _repeated(state, arrival.input.digest, quiet, arrival.retries)
+        if repeated is not None:
             return ()
-        if state.open:
+        if state.open and not arrival.queues:
             raise TurnRunning(
-                "This session is answering another message; send this one again later.",
+                "This session is answering another message. Send this one again later, or let it "
+                "queue.",
                 turn=state.open.id,
                 retry_after=BUSY_RETRY_AFTER,
             )
         if len(state.pending) >= MAX_PENDING:
             raise TooManyPending(f"{MAX_PENDING} inputs are waiting in this session already.")
-        batch = next_batch(reduce(state, at, (new,)))
-        began = at in offsets(batch)
-        return (new, TurnBegan(turn=turn, inputs=offsets(batch))) if began else (new,)
+        new = arrival.input
+        if new.policy == "aside" and not state.open:
+            new = new.model_copy(update={"policy": "enqueue"})
+        stopped = interruption(state) if new.policy == "interrupt" else ()
+        place = at + len(stopped)
+        after = reduce(state, at, (*stopped, new))
+        batch = offsets(next_batch(after))
+        began = may_begin and not after.open and place in batch
+        if began:
+            return (*stopped, new, TurnBegan(turn=turn, inputs=batch))
+        return (*stopped, new.model_copy(update={"attended": True}) if hosts else new)
 
     build(tail.head.state, tail.head.at)  # refuses without a trace
-    armed_at = ports.clock.monotonic()
-    if not repeated:
-        # The dead man's switch comes first: whatever begins has a wake-up on its way already.
-        ports.wake_ups.send(WakeUp(writer.session), delay=lease)
-    head, segment = writer.append(tail.head, build)
-    if repeated:
-        return repeated
+    may_begin = began
+    confirm = arm(ports, writer.session, lease) if may_begin and repeated is None else None
+    try:
+        head, segment = writer.append(tail.head, build, arrival.key)
+    except KeyTakenError as taken:
+        head = ports.log.tail(writer.session).head
+        return _known(taken.keyed, arrival.key, head)
+    if repeated is not None:
+        return Repeated(repeated, head)
     if not segment:
         raise AssertionError("accept always builds events")
-    if not began:
-        ports.wake_ups.send(WakeUp(writer.session))
-    elif ports.clock.monotonic() - armed_at >= lease:
-        # The first wake-up may have come, and found the session idle, before the begin was there.
-        ports.wake_ups.send(WakeUp(writer.session), delay=lease)
-    return Accepted(segment.at, head, segment, turn if began else None)
+    if began and confirm:
+        confirm()
+    elif arrival.input.policy != "silent":
+        ports.wake_ups.send(WakeUp(writer.session), delay=_delay(segment, head.state, lease))
+    return Accepted(place, head, segment, turn if began else None)
 
 
-def _repeats(state: State, digest: str, quiet_for: int, retries: bool) -> Repeated | None:
+def _known(keyed: Keyed, key: IdempotencyKey | None, head: Head) -> Repeated:
+    if not key or keyed.body != key.body:
+        raise IdempotencyKeyReused
+    return Repeated(keyed.offset, head)
+
+
+def _delay(segment: Segment, state: State, lease: int) -> int:
+    """Where a turn is open its end comes first; this is for the case that nobody tells of it."""
+    if state.open and not any(i.policy == "aside" for i in state.pending):
+        return lease
+    return GRACE if len(segment.events) > 1 else 0
+
+
+def _repeated(state: State, digest: str, quiet_for: int, retries: bool) -> int | None:
     """The input that `digest` repeats: it has not ended, or its turn may be asked for again."""
     if not digest:
         return None
     known = state.unfinished
     if state.repeatable and state.repeatable.answers(quiet_for, retries):
         known += state.repeatable.inputs
-    return next((Repeated(i.offset) for i in known if i.digest == digest), None)
+    return next((i.offset for i in known if i.digest == digest), None)

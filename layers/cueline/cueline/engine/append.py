@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from cueline.engine.ports import Clock
 from cueline.errors import SessionNotFound, Unavailable
-from cueline.log.events import Event
-from cueline.log.segment import Head, Log, Segment
+from cueline.log.events import Event, Input
+from cueline.log.segment import Head, Keyed, Log, Segment
 from cueline.log.state import State, reduce
 
 GIVE_UP_AFTER = 10.0
@@ -17,8 +17,24 @@ Build = Callable[[State, int], Sequence[Event]]
 
 
 @dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """Digests: of the caller and its key, and of the body that came with it."""
+
+    key: str
+    body: str
+
+
+class KeyTakenError(Exception):
+    """The idempotency key stands for an earlier input."""
+
+    def __init__(self, keyed: Keyed) -> None:
+        super().__init__()
+        self.keyed = keyed
+
+
+@dataclass(frozen=True, slots=True)
 class Writer:
-    """Appends to one session for one request or turn, and remembers where its head is."""
+    """Appends to one session for one request or turn."""
 
     log: Log
     clock: Clock
@@ -26,41 +42,40 @@ class Writer:
     trace_id: str
 
     def append(
-        self, head: Head, build: Build, *, chase: bool = False
+        self, head: Head, build: Build, key: IdempotencyKey | None = None
     ) -> tuple[Head, Segment | None]:
         """The head afterwards and what was written, or None where `build` gave nothing.
 
-        `build` is asked again after each conflict. A turn that commits goes on at once from the
-        segment in its way (`chase`); all others read again after a random pause, so that they
-        do not starve it. Raises Unavailable when that lasts too long, and SessionNotFound where
-        the session was deleted and made anew meanwhile.
+        `build` is asked again after each conflict, when the log has been read again after a
+        random pause: so nobody starves a turn that commits, which goes on at once. Raises
+        Unavailable when that lasts too long, and SessionNotFound where the session was deleted
+        and made anew meanwhile. With `key`, KeyTakenError.
         """
         until = self.clock.monotonic() + GIVE_UP_AFTER
         pause = 0.02
         while events := tuple(build(head.state, head.at)):
-            segment = self._segment(head, events)
-            found = self.log.append(self.session, head.incarnation, segment)
+            segment, found = self.put(head, events, key)
             if not found:
-                return _after(head, segment), segment
+                return after(head, segment), segment
             if self.clock.monotonic() > until:
-                raise Unavailable("Too many writers on this session at once; try again.")
-            if chase:
-                head = _after(head, found)
-            else:
-                self.clock.sleep(pause * self.clock.random())
-                pause = min(2 * pause, 0.16)
-                incarnation = head.incarnation
-                head = self.log.tail(self.session).head
-                if head.incarnation != incarnation:
-                    raise SessionNotFound(self.session.partition(".")[2])
+                raise too_many_writers()
+            self.clock.sleep(pause * self.clock.random())
+            pause = min(2 * pause, 0.16)
+            incarnation = head.incarnation
+            head = self.log.tail(self.session).head
+            if head.incarnation != incarnation:
+                raise SessionNotFound(self.session.partition(".")[2])
         return head, None
 
     def append_once(self, head: Head, *events: Event) -> bool:
         """False after a conflict: what is in the way may be what should have been waited for."""
-        return not self.log.append(self.session, head.incarnation, self._segment(head, events))
+        return not self.put(head, events)[1]
 
-    def _segment(self, head: Head, events: tuple[Event, ...]) -> Segment:
-        return Segment(
+    def put(
+        self, head: Head, events: tuple[Event, ...], key: IdempotencyKey | None = None
+    ) -> tuple[Segment, Segment | None]:
+        """The segment, and the one in its way; that is None where it was written."""
+        segment = Segment(
             at=head.at,
             events=events,
             state=reduce(head.state, head.at, events),
@@ -68,7 +83,22 @@ class Writer:
             written_at=self.clock.now(),
             trace_id=self.trace_id,
         )
+        found = self.log.append(self.session, head.incarnation, segment, _keyed(segment, key))
+        if isinstance(found, Keyed):
+            raise KeyTakenError(found)
+        return segment, found
 
 
-def _after(head: Head, segment: Segment) -> Head:
+def _keyed(segment: Segment, key: IdempotencyKey | None) -> Keyed | None:
+    if not key:
+        return None
+    inputs = (r.offset for r in segment.recorded() if isinstance(r.event, Input))
+    return Keyed(key.key, key.body, next(inputs, segment.at))
+
+
+def after(head: Head, segment: Segment) -> Head:
     return Head(head.incarnation, segment.end, segment.state, segment.written_at)
+
+
+def too_many_writers() -> Unavailable:
+    return Unavailable("Too many writers on this session at once; try again.")

@@ -4,19 +4,64 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from cueline.engine.accept import Accepted, Repeated, accept
+from cueline.engine.accept import Accepted, Arrival, Repeated, accept
 from cueline.engine.append import Writer
+from cueline.engine.call import Delta
 from cueline.engine.model import Model
 from cueline.engine.ports import Agent, Ports, WakeUp
-from cueline.engine.turn import Delta, Emit, Host, Limits
-from cueline.engine.window import answer_to, missing, read_from
+from cueline.engine.reader import LOOK_EVERY, Reader
+from cueline.engine.turn import Host, Limits
+from cueline.engine.wake import arm, wake_next
+from cueline.engine.window import answer_to, ends, missing, stretch
 from cueline.errors import SessionNotFound, TurnRunning, Unavailable
-from cueline.log.events import Event, Input, Recorded, TurnHandedOver, TurnOverran
-from cueline.log.segment import Session, Tail
-from cueline.log.state import State, can_begin
+from cueline.log.events import Event, Input, Recorded, TurnBegan, TurnHandedOver, TurnOverran
+from cueline.log.segment import Segment, Session, Tail
+from cueline.log.state import State, next_batch, offsets
 
-LOOK_EVERY = 0.5
-"""Seconds between looks at a turn that somebody else hosts: 2 request units a second."""
+Emit = Callable[[Delta | Recorded], None]
+
+
+@dataclass(slots=True)
+class Heard:
+    """What the caller has been told of the log: all since an offset, or what became of its input.
+
+    `offset` is that of the input.
+    """
+
+    offset: int
+    since: int | None
+    emit: Emit
+    events: list[Recorded] = field(default_factory=list)
+    ended: bool = False
+    _turns: set[str] = field(default_factory=set)
+    """Those that took the input."""
+    _told: set[int] = field(default_factory=set)
+
+    def hear(self, recorded: Sequence[Recorded]) -> None:
+        for one in recorded:
+            self.events.append(one)
+            self.ended = self.ended or ends(one.event, self.offset)
+            if self.since is not None:
+                self.emit(one)
+            else:
+                self._tell_own(one)
+
+    def _tell_own(self, one: Recorded) -> None:
+        turn, inputs = getattr(one.event, "turn", None), getattr(one.event, "inputs", ())
+        if self.offset in inputs and turn:
+            self._turns.add(turn)
+        if one.offset == self.offset or turn in self._turns or ends(one.event, self.offset):
+            taken = (r for r in self.events if isinstance(r.event, Input) and r.offset in inputs)
+            for told in (*taken, one):
+                if told.offset not in self._told:
+                    self._told.add(told.offset)
+                    self.emit(told)
+
+    def answer(self) -> list[Recorded]:
+        """Empty where the input has not ended."""
+        if self.since is None or not self.ended:
+            return answer_to(self.events, self.offset)
+        return self.events
 
 
 @dataclass(slots=True)
@@ -29,68 +74,92 @@ class Caller:
     writer: Writer
     agent: Agent
     tail: Tail
+    since: int | None
     accepted: Accepted | Repeated
     stopped: threading.Event = field(default_factory=threading.Event)
+    _hosting: str | None = None
+    """The turn that runs in this process."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.accepted, Accepted):
+            self._hosting = self.accepted.turn
 
     def run(self, emit: Emit, *, heard: bool = False) -> list[Recorded]:
-        """Blocks until the input has ended; its turn's events, inputs first.
+        """Blocks until the input has ended; its turn's events, inputs first, or all since.
 
-        `heard` says that a person may read what `emit` is told at once.
-
-        `emit` is told everything at once where this process hosts the turn, and the events at
-        its end where another does; no event twice. Nothing is returned where the session ended,
-        or the caller stopped waiting.
+        `emit` is told each event once, in order, and what a turn says at once where this process
+        hosts it. `heard` says that a person may read that at once. Nothing is returned where the
+        session ended, or the caller stopped waiting.
         """
-        accepted = self.accepted
-        said: list[Recorded] = []
+        told = Heard(self.accepted.offset, self.since, emit)
+        log, session, head = self.ports.log, self.writer.session, self.accepted.head
+        mine = self.accepted.segment if isinstance(self.accepted, Accepted) else None
+        first = self.accepted.offset if self.since is None else self.since + 1
+        for page in stretch(log, session, self.tail, first, mine.at if mine else head.at):
+            told.hear(page)
+            if told.ended and self.since is None:
+                return told.answer()
+        reader = Reader(log, session, head, told.hear)
+        if mine:
+            told.hear(mine.recorded())
+            if self._hosting:
+                self._host(self._hosting, mine, reader, emit, heard)
+        self._follow(told, reader, emit, heard)
+        return told.answer()
 
-        def tell(what: Delta | Recorded) -> None:
-            if isinstance(what, Recorded):
-                said.append(what)
-            emit(what)
-
-        if isinstance(accepted, Accepted) and accepted.turn:
-            events = missing(self.ports.log, self.writer.session, self.tail, accepted.segment)
-            for recorded in accepted.segment.recorded():
-                tell(recorded)
-            host = Host(
-                ports=self.ports,
-                model=self.model,
-                writer=self.writer,
-                incarnation=accepted.head.incarnation,
-                turn=accepted.turn,
-                limits=self.limits,
-                deadline=self.ports.clock.monotonic() + self.limits.turn,
-                emit=tell,
-                heard=heard,
-            )
-            head = host.run(self.agent, accepted.head, events)
-            if can_begin(head.state):
-                self.ports.wake_ups.send(WakeUp(self.writer.session))
-            if answer := answer_to(said, accepted.offset):
-                return answer
-        answer = self._follow()
-        told = {recorded.offset for recorded in said}
-        for recorded in answer:
-            if recorded.offset not in told:
-                emit(recorded)
-        return answer
-
-    def _follow(self) -> list[Recorded]:
-        """The answer, from whoever gives it."""
-        incarnation, clock = self.tail.head.incarnation, self.ports.clock
+    def _follow(self, told: Heard, reader: Reader, emit: Emit, heard: bool) -> None:
+        """Until the input has ended, whoever answers it: that may become this process."""
+        clock = self.ports.clock
         help_at = clock.monotonic() + 2 * self.limits.lease
-        while not self.stopped.is_set():
-            head = self.ports.log.tail(self.writer.session).head
-            if head.incarnation != incarnation or not _waits(head.state, self.accepted.offset):
-                offset = self.accepted.offset
-                events = read_from(self.ports.log, self.writer.session, incarnation, offset)
-                return answer_to(events, offset) or []
-            if clock.monotonic() > help_at:  # its wake-ups may have died with their senders
-                help_at += 2 * self.limits.lease
-                self.ports.wake_ups.send(WakeUp(self.writer.session))
-            clock.sleep(LOOK_EVERY)
-        return []
+        while not (told.ended or reader.state.deleted or self.stopped.is_set()):
+            if began := self._begin(reader):
+                self._host(*began, reader, emit, heard)
+            elif not reader.look():
+                if clock.monotonic() > help_at:  # its wake-ups may have died with their senders
+                    help_at += 2 * self.limits.lease
+                    self.ports.wake_ups.send(WakeUp(self.writer.session))
+                clock.sleep(LOOK_EVERY)
+
+    def _begin(self, reader: Reader) -> tuple[str, Segment] | None:
+        """Begins the turn that takes the input, once that is what comes next."""
+
+        def batch(state: State) -> tuple[int, ...]:
+            taken = () if state.open or state.deleted else offsets(next_batch(state))
+            return taken if self.accepted.offset in taken else ()
+
+        if not batch(reader.state):
+            return None
+        turn = self.ports.clock.id()
+        confirm = arm(self.ports, self.writer.session, self.limits.lease)
+
+        def build(state: State, _: int) -> Sequence[Event]:
+            taken = batch(state)
+            return (TurnBegan(turn=turn, inputs=taken),) if taken else ()
+
+        _, segment = self.writer.append(reader.head, build)
+        if not segment:
+            return None
+        confirm()
+        while reader.head.at < segment.end and reader.look():
+            pass
+        return turn, segment
+
+    def _host(self, turn: str, began: Segment, reader: Reader, emit: Emit, heard: bool) -> None:
+        self._hosting = turn
+        Host(
+            ports=self.ports,
+            model=self.model,
+            writer=self.writer,
+            reader=reader,
+            window=missing(self.ports.log, self.writer.session, self.tail, began),
+            turn=turn,
+            limits=self.limits,
+            deadline=self.ports.clock.monotonic() + self.limits.turn,
+            emit=emit,
+            heard=heard,
+        ).run(self.agent)
+        self._hosting = None
+        wake_next(self.ports, self.writer.session, reader.state)
 
     def give_up(self) -> TurnRunning | None:
         """The caller stops waiting; the turn goes on, and answers a repeat of the input.
@@ -107,7 +176,7 @@ class Caller:
             if not (found := next(running, None)):
                 return ()
             turn = found.id
-            handed_over = self.limits.freezes and turn == getattr(self.accepted, "turn", None)
+            handed_over = self.limits.freezes and turn == self._hosting
             known = state.repeatable and state.repeatable.inputs == found.inputs
             events: list[Event] = [] if known else [TurnOverran(turn=turn)]
             return (*events, TurnHandedOver(turn=turn)) if handed_over else events
@@ -147,21 +216,12 @@ class Inline:
     limits: Limits
 
     def accept(
-        self,
-        session: Session,
-        agent: Agent,
-        tail: Tail,
-        new: Input,
-        trace_id: str,
-        *,
-        retries: bool = True,
+        self, session: Session, agent: Agent, tail: Tail, arrival: Arrival, trace_id: str
     ) -> Caller:
-        """`retries` says that the client repeats what failed by itself.
-
-        Raises TurnRunning, TooManyPending, TooLarge, SessionNotFound.
-        """
+        """Raises TurnRunning, TooManyPending, TooLarge, SessionNotFound."""
         writer = Writer(self.ports.log, self.ports.clock, session.id, trace_id)
-        turn = self.ports.clock.id()
-        accepted = accept(self.ports, writer, tail, new, turn, self.limits.lease, retries=retries)
+        accepted = accept(self.ports, writer, tail, arrival, self.limits.lease, hosts=True)
         self.ports.sessions.touch(session, self.ports.clock.now())
-        return Caller(self.ports, self.model, self.limits, writer, agent, tail, accepted)
+        return Caller(
+            self.ports, self.model, self.limits, writer, agent, tail, arrival.since, accepted
+        )

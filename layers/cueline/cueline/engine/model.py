@@ -72,11 +72,17 @@ class End:
 Chunk = ThinkingDelta | TextDelta | CallMade | Usage | End
 
 
+class Chunks(Protocol):
+    """The chunks of one answer as they come; the last is `End`."""
+
+    def __iter__(self) -> Iterator[Chunk]: ...
+
+    def close(self) -> None:
+        """Ends the answer at once and closes its connection, also while another thread waits."""
+
+
 class Model(Protocol):
     """A provider. Raises ModelError, and nothing else, for whatever the provider does."""
 
-    def stream(self, request: ModelRequest, deadline: float) -> Iterator[Chunk]:
-        """Chunks as they come; the last is `End`. Closing the iterator closes the connection.
-
-        `deadline` is in seconds on the monotonic clock: no read waits beyond it.
-        """
+    def stream(self, request: ModelRequest, deadline: float) -> Chunks:
+        """`deadline` is in seconds on the monotonic clock: no read waits beyond it."""

@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass
 
-from cueline.log.state import State
+from cueline.log.state import State, offsets, steering
+
+
+@dataclass(frozen=True, slots=True)
+class TakeInputs:
+    """Take these steering inputs before the model is called."""
+
+    inputs: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +22,12 @@ class Done:
     """The turn is closed, by its own answer or by somebody else."""
 
 
-Step = CallModel | Done
+Step = TakeInputs | CallModel | Done
 
 
 def next_step(state: State, turn: str) -> Step:
-    return CallModel() if state.running(turn) else Done()
+    if not state.running(turn):
+        return Done()
+    if inputs := offsets(steering(state, turn)):
+        return TakeInputs(inputs)
+    return CallModel()

@@ -1,28 +1,30 @@
 """The host of a turn: performs what `next_step` says, appends what it produced, and asks again."""
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from cueline.engine.append import Writer
+from cueline.engine.append import GIVE_UP_AFTER, Writer, too_many_writers
+from cueline.engine.call import Call, Emit, Restarted, Spoken
 from cueline.engine.model import (
-    CallMade,
-    Chunk,
-    End,
     Model,
-    ModelRequest,
-    TextDelta,
-    ThinkingDelta,
-    Usage,
 )
 from cueline.engine.ports import Agent, Ports
-from cueline.engine.steps import Done, next_step
+from cueline.engine.reader import LOOK_EVERY, Reader
+from cueline.engine.steps import Done, TakeInputs, next_step
 from cueline.errors import CuelineError, ModelError, TooLarge, Unavailable, unexpected
-from cueline.log.conversation import conversation
-from cueline.log.events import Answered, Event, Recorded, Thinking, TurnFailed
-from cueline.log.segment import Head, Segment
-from cueline.log.state import State, covered
+from cueline.log.events import (
+    Answered,
+    Event,
+    InputsTaken,
+    PartlyAnswered,
+    Recorded,
+    Thinking,
+    TurnFailed,
+    TurnHandedOver,
+    TurnInterrupted,
+)
+from cueline.log.state import State, covered, offsets, steering
 
 logger = logging.getLogger(__name__)
 
@@ -30,18 +32,8 @@ MODEL_TRIES = 4
 FIRST_BACKOFF = 0.5
 """Seconds; doubles at each try, with jitter."""
 LONGEST_BACKOFF = 20.0
-SMALLEST_WINDOW = 1_000
-"""Bytes of conversation below which a model that still finds it too long is believed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Restarted:
-    """The model is asked again: what it thought so far is not what it will have thought."""
-
-
-Delta = ThinkingDelta | TextDelta | Restarted
-Emit = Callable[[Delta | Recorded], None]
-"""Told what the turn says, as it says it, and each event once it is in the log."""
+SHORTEST_CALL = 30.0
+"""Seconds that a further model call should have; with less, a fresh process makes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +49,16 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Spoken:
-    """What the model has said so far in this call."""
-
-    thinking: list[str] = field(default_factory=list)
-    text: list[str] = field(default_factory=list)
-    cut: bool = False
-
-
-@dataclass(slots=True)
 class Host:
     """Runs one begun turn to its end, or until the log says that it is closed."""
 
     ports: Ports
     model: Callable[[], Model]
     writer: Writer
-    incarnation: int
+    reader: Reader
+    """Stands behind the turn's begin, or further on."""
+    window: Sequence[Recorded]
+    """The events that the turn answers, up to its begin."""
     turn: str
     limits: Limits
     deadline: float
@@ -80,134 +66,107 @@ class Host:
     emit: Emit = lambda _: None
     heard: bool = False
     """Somebody hears what is said while it is said, so it cannot be taken back."""
+    _tries: int = MODEL_TRIES
+    _progress: bool = False
+    _call: Call | None = None
     _beaten_at: float = 0.0
 
-    def run(self, agent: Agent | None, head: Head, events: Sequence[Recorded]) -> Head:
-        """The head at its end; `events` is the window that it answers, up to `head`.
-
-        Where more can begin then, who called this wakes somebody up for it.
-        """
-        self._beaten_at = self.ports.clock.monotonic()
-        with self.ports.clock.every(self.limits.lease / 2, self._beat):
-            while not isinstance(next_step(head.state, self.turn), Done):
-                spoken = Spoken()
-                failure: CuelineError | None = None
-                try:
-                    self._call_model(agent, events, spoken)
-                except CuelineError as error:
-                    failure = error
-                except Exception as error:
-                    logger.error("A turn failed inside Cueline", extra=unexpected(error))  # noqa: TRY400
-                    failure = CuelineError("The turn failed inside Cueline.")
-                if failure and self._stood_still():
-                    # What failed is this process, which the platform had stopped, and with it the
-                    # connection to the provider. A wake-up has the turn taken over.
-                    logger.warning("A turn is left to its wake-up: its host stood still")
-                    return head
-                head, written = self._commit(head, spoken, failure)
-                if written:
-                    for recorded in written.recorded():
-                        self.emit(recorded)
-        return head
-
-    def _call_model(self, agent: Agent | None, events: Sequence[Recorded], spoken: Spoken) -> None:
-        if agent is None:
-            raise ModelError("agent_not_found", "The agent was deleted.", retryable=False)
-        window = self.limits.window_bytes
-        request = ModelRequest(
-            model=agent.model,
-            instructions="\n\n".join(i.template for i in agent.instructions if i.enabled),
-            items=conversation(events, window),
-            parameters=agent.parameters,
-        )
-        tries = MODEL_TRIES
-        while True:
-            try:
-                with closing(_closable(self.model().stream(request, self.deadline))) as chunks:
-                    return self._listen(chunks, spoken)
-            except ModelError as error:
-                tries -= 1
-                # What was heard cannot be taken back, so it is not said again in other words.
-                if spoken.text and self.heard:
-                    raise
-                if error.kind == "context_limit_exceeded":
-                    # The model's own limit is smaller: the oldest turns go.
-                    items = request.items
-                    while items == request.items and window > SMALLEST_WINDOW:
-                        window //= 2
-                        items = conversation(events, window)
-                    if items == request.items:
-                        raise
-                    request = replace(request, items=items)
-                    continue
-                # A provider that hangs once has taken most of the time that a caller waits.
-                if not error.retryable or not tries or error.kind == "model_timeout":
-                    raise
-                self._pause(MODEL_TRIES - tries, error)
-                spoken.text.clear()
-                if spoken.thinking:
-                    spoken.thinking.clear()
-                    self.emit(Restarted())
-
-    def _pause(self, failures: int, error: ModelError) -> None:
-        """Waits before the next try; raises `error` where that comes too late."""
+    def run(self, agent: Agent | None) -> None:
+        """Where more can begin afterwards, who called this wakes somebody up for it."""
         clock = self.ports.clock
-        backoff = FIRST_BACKOFF * 2 ** (failures - 1) * (0.5 + clock.random() / 2)
+        self._beaten_at = clock.monotonic()
+        with (
+            clock.every(self.limits.lease / 2, self._beat),
+            clock.every(LOOK_EVERY, self._watch),
+        ):
+            while not isinstance(step := next_step(self.reader.state, self.turn), Done):
+                if self._progress and clock.monotonic() + SHORTEST_CALL > self.deadline:
+                    self._append(self._handing_over)
+                elif isinstance(step, TakeInputs):
+                    self._append(self._taking)
+                    self._progress = True
+                elif not self._call_model(agent):
+                    return
+            if self._interrupted():
+                self._tell_what_was_said()
+
+    # --- steps -----------------------------------------------------------------------------------
+
+    def _taking(self, state: State) -> tuple[Event, ...]:
+        inputs = offsets(steering(state, self.turn))
+        return (InputsTaken(turn=self.turn, inputs=inputs),) if inputs else ()
+
+    def _handing_over(self, state: State) -> tuple[Event, ...]:
+        return (TurnHandedOver(turn=self.turn),) if state.running(self.turn) else ()
+
+    def _events(self) -> list[Recorded]:
+        end = self.window[-1].offset
+        return [*self.window, *(r for r in self.reader.passed if r.offset > end)]
+
+    def _call_model(self, agent: Agent | None) -> bool:
+        """One try, and the turn's end unless there shall be another.
+
+        False where the turn is left to its wake-up.
+        """
+        call = self._call = Call(self.model, self.deadline, self.emit)
+        failure: CuelineError | None = None
+        try:
+            call.make(agent, self._events(), self.limits.window_bytes)
+        except CuelineError as error:
+            failure = error
+        except Exception as error:
+            logger.error("A turn failed inside Cueline", extra=unexpected(error))  # noqa: TRY400
+            failure = CuelineError("The turn failed inside Cueline.")
+        if call.closed:
+            return True
+        if failure and self._stood_still():
+            # What failed is this process, which the platform had stopped, and with it the
+            # connection to the provider. A wake-up has the turn taken over.
+            logger.warning("A turn is left to its wake-up: its host stood still")
+            return False
+        if not (isinstance(failure, ModelError) and self._shall_try_again(failure, call)):
+            self._end(call.spoken, failure)
+        return True
+
+    def _shall_try_again(self, error: ModelError, call: Call) -> bool:
+        """Pauses before the next try; False where none shall be made."""
+        # What was heard cannot be taken back, so it is not said again in other words.
+        if not error.retryable or (call.spoken.text and self.heard):
+            return False
+        # A provider that hangs once has taken most of the time that a caller waits.
+        if error.kind == "model_timeout" or self._tries <= 1:
+            return False
+        clock = self.ports.clock
+        backoff = FIRST_BACKOFF * 2 ** (MODEL_TRIES - self._tries) * (0.5 + clock.random() / 2)
         pause = max(backoff, error.retry_after or 0.0)
         if pause > LONGEST_BACKOFF or clock.monotonic() + pause >= self.deadline:
-            raise error
+            return False
+        self._tries -= 1
         logger.warning("The model failed and is asked again", extra={"code": error.kind})
         clock.sleep(pause)
+        if call.spoken.thinking:
+            self.emit(Restarted())
+        self._call = None
+        return True
 
-    def _listen(self, chunks: Iterator[Chunk], spoken: Spoken) -> None:
-        for chunk in chunks:
-            match chunk:
-                case TextDelta():
-                    spoken.text.append(chunk.text)
-                    self.emit(chunk)
-                case ThinkingDelta():
-                    spoken.thinking.append(chunk.text)
-                    self.emit(chunk)
-                case CallMade():
-                    raise ModelError(
-                        "model_malformed",
-                        f"The model called a tool that it was not given: {chunk.tool[:100]!r}.",
-                        retryable=True,
-                    )
-                case End():
-                    spoken.cut = chunk.reason == "length"
-                    return
-                case Usage():
-                    pass
+    # --- what is written -------------------------------------------------------------------------
 
-    def _commit(
-        self, head: Head, spoken: Spoken, failure: CuelineError | None
-    ) -> tuple[Head, Segment | None]:
+    def _end(self, spoken: Spoken, failure: CuelineError | None) -> None:
         """Closes the turn with its answer or its failure; writes nothing where it is closed."""
-
-        def build(state: State, _: int) -> Sequence[Event]:
-            mine = state.running(self.turn)
-            return self._ending(covered(state, mine), spoken, failure) if mine else ()
-
-        pause = FIRST_BACKOFF
-        while True:
-            try:
-                return self.writer.append(head, build, chase=True)
-            except TooLarge:
-                spoken = Spoken()
-                failure = ModelError(
-                    "answer_too_large", "The answer is too large to be kept.", retryable=False
-                )
-            except Unavailable:
-                # The answer is worth waiting for; past the deadline a wake-up runs the turn anew.
-                if self.ports.clock.monotonic() + pause >= self.deadline:
-                    raise
-                self.ports.clock.sleep(pause)
-                pause = min(2 * pause, LONGEST_BACKOFF)
+        try:
+            self._append(lambda state: self._ending(state, spoken, failure))
+        except TooLarge:
+            failure = ModelError(
+                "answer_too_large", "The answer is too large to be kept.", retryable=False
+            )
+            self._append(lambda state: self._ending(state, Spoken(), failure))
 
     def _ending(
-        self, inputs: tuple[int, ...], spoken: Spoken, failure: CuelineError | None
+        self, state: State, spoken: Spoken, failure: CuelineError | None
     ) -> tuple[Event, ...]:
+        if not (mine := state.running(self.turn)):
+            return ()
+        inputs = covered(state, mine)
         thinking, text = "".join(spoken.thinking), "".join(spoken.text)
         events: list[Event] = [Thinking(turn=self.turn, text=thinking)] if thinking else []
         if failure:
@@ -225,19 +184,65 @@ class Host:
             events.append(Answered(turn=self.turn, inputs=inputs, text=text, cut=spoken.cut))
         return tuple(events)
 
+    def _interrupted(self) -> bool:
+        events = (r.event for r in self.reader.passed)
+        return any(isinstance(e, TurnInterrupted) and e.turn == self.turn for e in events)
+
+    def _tell_what_was_said(self) -> None:
+        """After the end: who interrupted the turn could not know it."""
+        text = "".join(self._call.spoken.text) if self._call else ""
+        said = PartlyAnswered(turn=self.turn, text=text)
+
+        def telling(state: State) -> tuple[Event, ...]:
+            told = state.deleted or any(r.event == said for r in self.reader.passed)
+            return () if told or not said.text else (said,)
+
+        try:
+            self._append(telling)
+        except CuelineError as error:
+            logger.warning("What an interrupted turn had said is lost", extra=unexpected(error))
+
+    def _append(self, build: Callable[[State], Sequence[Event]]) -> None:
+        """Appends at the head, or nothing where `build` gives nothing there.
+
+        After a conflict it goes on at once from the segment in its way, where all others pause.
+        """
+        clock, reader = self.ports.clock, self.reader
+        until, pause = clock.monotonic() + GIVE_UP_AFTER, FIRST_BACKOFF
+        while events := tuple(build(reader.state)):
+            try:
+                segment, found = self.writer.put(reader.head, events)
+                reader.go_past(found or segment)
+                if not found:
+                    return
+                if clock.monotonic() > until:
+                    raise too_many_writers()
+            except Unavailable:
+                # The answer is worth waiting for; past the deadline a wake-up runs the turn anew.
+                if clock.monotonic() + pause >= self.deadline:
+                    raise
+                clock.sleep(pause)
+                until, pause = clock.monotonic() + GIVE_UP_AFTER, min(2 * pause, LONGEST_BACKOFF)
+
+    # --- beside the model ------------------------------------------------------------------------
+
     def _beat(self) -> None:
         """By a timer, never by what the model says."""
         self._beaten_at = self.ports.clock.monotonic()
         try:
-            self.ports.beats.beat(self.writer.session, self.incarnation, self.turn)
+            self.ports.beats.beat(self.writer.session, self.reader.head.incarnation, self.turn)
         except Exception as error:  # the next one may go through
             logger.warning("A heartbeat was lost", extra=unexpected(error))
+
+    def _watch(self) -> None:
+        """Ends the model call once somebody else has closed the turn."""
+        try:
+            self.reader.look()
+        except Exception as error:  # the next one may go through
+            logger.warning("A look at the log was lost", extra=unexpected(error))
+        if (call := self._call) and not self.reader.state.running(self.turn):
+            call.close()
 
     def _stood_still(self) -> bool:
         """For a lease no timer ran here, so others may hold the turn for dead."""
         return self.ports.clock.monotonic() - self._beaten_at >= self.limits.lease
-
-
-def _closable(chunks: Iterator[Chunk]) -> Generator[Chunk, None, None]:
-    """A generator, so that leaving it early closes the connection to the provider."""
-    yield from chunks

@@ -1,6 +1,7 @@
 """Events around a turn: the window that it answers, and the answer of an input."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from cueline.log.events import (
     Answered,
@@ -9,13 +10,13 @@ from cueline.log.events import (
     InputsFailed,
     InputsWithdrawn,
     Recorded,
-    SessionDeleted,
     TurnFailed,
     TurnInterrupted,
 )
 from cueline.log.segment import Log, Segment, Tail
 
 _PAGE = 200
+_ENDINGS = (Answered, TurnFailed, TurnInterrupted, InputsFailed, InputsWithdrawn)
 
 
 def missing(log: Log, session: str, tail: Tail, written: Segment) -> list[Recorded]:
@@ -23,54 +24,41 @@ def missing(log: Log, session: str, tail: Tail, written: Segment) -> list[Record
 
     It goes back to the first input that a running turn took, however far that is.
     """
-    incarnation, first = tail.head.incarnation, tail.head.at
-    if tail.events:
-        first = tail.events[0].offset
-    taken = min((i.offset for t in written.state.turns for i in t.inputs), default=first)
-    return [
-        *_stretch(log, session, incarnation, taken, first),
-        *tail.events,
-        *_stretch(log, session, incarnation, tail.head.at, written.at),
-        *written.recorded(),
-    ]
+    first = tail.events[0].offset if tail.events else tail.head.at
+    taken = [i.offset for t in written.state.turns for i in t.inputs]
+    pages = stretch(log, session, tail, min([first, *taken]), written.at)
+    return [*chain.from_iterable(pages), *written.recorded()]
 
 
-def _stretch(log: Log, session: str, incarnation: int, at: int, end: int) -> list[Recorded]:
-    """From `at` on, without `end`."""
-    events: list[Recorded] = []
-    while at < end:
-        found = log.read(session, incarnation, at - 1, end - at)
-        if not found:
-            break
-        events += found
+def stretch(
+    log: Log, session: str, tail: Tail, first: int, end: int
+) -> Iterator[Sequence[Recorded]]:
+    """From `first` on, without `end`; what the tail has is not read again."""
+    known = tail.events[0].offset if tail.events else tail.head.at
+    incarnation = tail.head.incarnation
+    yield from _read(log, session, incarnation, first, min(known, end))
+    yield [r for r in tail.events if first <= r.offset < end]
+    yield from _read(log, session, incarnation, max(first, tail.head.at), end)
+
+
+def _read(
+    log: Log, session: str, incarnation: int, at: int, end: int
+) -> Iterator[Sequence[Recorded]]:
+    while at < end and (found := log.read(session, incarnation, at - 1, min(_PAGE, end - at))):
+        yield found
         at = found[-1].offset + 1
-    return events
 
 
-def answer_to(events: Sequence[Recorded], offset: int) -> list[Recorded] | None:
-    """The events of the turn that ended the input at `offset`, inputs first; None if none has.
-
-    `events` start at or before the input.
-    """
-    for place, recorded in enumerate(events):
-        if recorded.offset > offset and _ends(recorded.event, offset, events):
-            return _of_turn(events[: place + 1], recorded.event, offset)
-    return None
+def ends(event: Event, offset: int) -> bool:
+    """Whether the input at `offset` ended with this event."""
+    return isinstance(event, _ENDINGS) and offset in event.inputs
 
 
-def _ends(event: Event, offset: int, events: Sequence[Recorded]) -> bool:
-    match event:
-        case Answered() | TurnFailed() | InputsFailed() | InputsWithdrawn():
-            return offset in event.inputs
-        case TurnInterrupted():
-            began = (r.event for r in events if getattr(r.event, "turn", "") == event.turn)
-            return any(offset in getattr(e, "inputs", ()) for e in began)
-        case SessionDeleted():
-            return True
-    return False
-
-
-def _of_turn(events: Sequence[Recorded], ending: Event, offset: int) -> list[Recorded]:
+def answer_to(events: Sequence[Recorded], offset: int) -> list[Recorded]:
+    """The events of the turn that ended the input at `offset`, inputs first; empty if none has."""
+    ending = next((r.event for r in events if ends(r.event, offset)), None)
+    if ending is None:
+        return []
     turn = getattr(ending, "turn", None)
     taken = {offset, *getattr(ending, "inputs", ())}
     return [
@@ -80,14 +68,3 @@ def _of_turn(events: Sequence[Recorded], ending: Event, offset: int) -> list[Rec
         or (isinstance(r.event, Input) and r.offset in taken)
         or (turn and getattr(r.event, "turn", None) == turn)
     ]
-
-
-def read_from(log: Log, session: str, incarnation: int, offset: int) -> list[Recorded]:
-    """Everything from `offset` on."""
-    events: list[Recorded] = []
-    while found := log.read(session, incarnation, offset - 1, _PAGE):
-        events += found
-        offset = found[-1].offset + 1
-        if len(found) < _PAGE:
-            break
-    return events

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from cueline.engine.append import Writer
 from cueline.engine.model import Model
 from cueline.engine.ports import Agent, Ports, WakeUp
+from cueline.engine.reader import Reader
 from cueline.engine.takeover import plan
 from cueline.engine.turn import Host, Limits
+from cueline.engine.wake import arm, wake_next
 from cueline.engine.window import missing
 from cueline.errors import AgentNotFound, SessionNotFound
 from cueline.log.events import Event
@@ -40,7 +42,7 @@ class Worker:
         dead = self._dead(tail.head, wake_up)
         if plan(tail.head.state, tail.head.at, dead, turn):
             # Brings help a lease after a death; the message itself only after its visibility.
-            ports.wake_ups.send(WakeUp(session), delay=self.limits.lease)
+            arm(ports, session, self.limits.lease)
             armed = True
 
         def build(state: State, at: int) -> Sequence[Event]:
@@ -55,17 +57,19 @@ class Worker:
             head, segment = writer.append(tail.head, build)
         except SessionNotFound:
             return  # another incarnation, with wake-ups of its own
+        reader = Reader(ports.log, session, head)
         if segment and head.state.running(turn):
             events = missing(ports.log, session, tail, segment)
             deadline = ports.clock.monotonic() + min(remaining, self.limits.turn)
-            host = Host(ports, self.model, writer, head.incarnation, turn, self.limits, deadline)
-            host.run(self._agent(session), head, events)
-            head = ports.log.tail(session).head
-        if can_begin(head.state):
-            ports.wake_ups.send(WakeUp(session))
-        elif head.state.turns:
+            Host(ports, self.model, writer, reader, events, turn, self.limits, deadline).run(
+                self._agent(session)
+            )
+            reader.look()
+        wake_next(ports, session, reader.state)
+        if reader.state.turns and not can_begin(reader.state):
             # Somebody is at it. Another look, a lease from now, will see if it still beats.
-            seen = ports.beats.look(session, head.incarnation, [t.id for t in head.state.turns])
+            turns = [t.id for t in reader.state.turns]
+            seen = ports.beats.look(session, head.incarnation, turns)
             ports.wake_ups.send(WakeUp(session, seen), delay=self.limits.lease)
 
     def _dead(self, head: Head, wake_up: WakeUp) -> list[str]:

@@ -1,6 +1,8 @@
 """`conversation(events)`: the log as a model provider accepts it, at every possible cut point."""
 
-from collections.abc import Iterable, Sequence
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,6 +11,7 @@ from cueline.log.events import (
     AsideBegan,
     Input,
     InputsTaken,
+    PartlyAnswered,
     Recorded,
     ToolInput,
     ToolOutput,
@@ -24,6 +27,8 @@ CUT_OFF = "This call was cut off; whether it had an effect is unknown."
 UNSAYABLE = ("context_limit_exceeded", "model_refused")
 """Codes of turns whose inputs the provider does not take, whatever comes after them."""
 WAITING = "This call waits for approval; it has not run."
+LONGEST_CALL = 40
+"""Characters of a call's id that every provider takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +57,17 @@ class Returned:
 
 
 Item = Said | Called | Returned
+_ENDINGS = Answered | TurnFailed | TurnInterrupted | TurnSuspended
 
 
 @dataclass(slots=True)
 class _Block:
-    """A turn: the inputs that it took, and what it did."""
+    """A turn: the inputs that it began with, and what it did; an offset is an input it took."""
 
     inputs: list[int]
-    did: list[Item] = field(default_factory=list)
+    did: list[Item | int] = field(default_factory=list)
     open_calls: list[str] = field(default_factory=list)
+    ended: bool = False
 
     def close(self, output: str) -> None:
         """A provider refuses a call without an output, and anything between the two."""
@@ -71,15 +78,20 @@ class _Block:
 def conversation(events: Iterable[Recorded], max_bytes: int | None = None) -> tuple[Item, ...]:
     """What was said, in the order of the turns, each input under the turn that took it.
 
-    Inputs that no turn has taken are left out. With `max_bytes`, whole turns are dropped from
-    the oldest on until the rest fits; the newest always stays.
+    That is the order of their ends, and those that run come last: they go on. Inputs that no turn
+    has taken are left out, and an answer in front whose inputs are not among the events. With
+    `max_bytes`, whole turns are dropped from the oldest on until the rest fits; the newest input
+    always stays.
     """
     said: dict[int, Input] = {}
     blocks = _blocks(events, said)
-    rendered = [_render(block, said) for block in blocks]
+    calls = _Calls()
+    rendered = [list(calls.named(_render(block, said))) for block in blocks]
     if max_bytes is not None:
         rendered = _newest(rendered, max_bytes)
-    return tuple(item for items in rendered for item in items)
+    items = [item for items in rendered for item in items]
+    start = next((n for n, item in enumerate(items) if _is_input(item)), 0)
+    return tuple(items[start:])
 
 
 def size(item: Item) -> int:
@@ -95,7 +107,7 @@ def size(item: Item) -> int:
 
 def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[_Block]:
     blocks: dict[str, _Block] = {}
-    inherited: dict[int, list[Item]] = {}  # first input of a dead turn -> what it did
+    inherited: dict[int, list[Item | int]] = {}  # first input of a dead turn -> what it did
     for recorded in events:
         event = recorded.event
         if isinstance(event, Input):
@@ -111,10 +123,7 @@ def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[_Block]:
         match event:
             case InputsTaken():
                 block.close(CUT_OFF)
-                block.inputs += event.inputs
-                block.did += [item for o in event.inputs for item in _messages(said.get(o))]
-                for offset in event.inputs:
-                    said.pop(offset, None)  # placed
+                block.did += event.inputs
             case ToolInput() if event.call not in block.open_calls:
                 # Parallel calls stand together, before the first output.
                 if block.did and isinstance(block.did[-1], Returned):
@@ -127,7 +136,9 @@ def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[_Block]:
             case TurnFailed() if event.code in UNSAYABLE and not event.text:
                 # Sent again, it would fail every later turn as well.
                 del blocks[turn]
-            case Answered() | TurnFailed() | TurnInterrupted():
+            case TurnInterrupted():
+                block.close(CUT_OFF)
+            case Answered() | TurnFailed() | PartlyAnswered():
                 block.close(CUT_OFF)
                 if event.text:
                     block.did.append(Said("assistant", event.text))
@@ -137,14 +148,68 @@ def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[_Block]:
                 del blocks[turn]
                 if block.inputs:
                     block.close(CUT_OFF)
-                    inherited[block.inputs[0]] = block.did
-    return list(blocks.values())
+                    # What it took on its way waits again, and is taken again.
+                    inherited[block.inputs[0]] = [i for i in block.did if not isinstance(i, int)]
+        if isinstance(event, _ENDINGS) and turn in blocks:
+            block.ended = True
+            blocks[turn] = blocks.pop(turn)
+    return sorted(blocks.values(), key=lambda block: not block.ended)
 
 
 def _render(block: _Block, said: dict[int, Input]) -> list[Item]:
     block.close(CUT_OFF)
-    inputs = [item for offset in sorted(block.inputs) for item in _messages(said.get(offset))]
-    return inputs + block.did
+    items: list[Item] = []
+    for step in (*sorted(block.inputs), *block.did):
+        items += _messages(said.get(step)) if isinstance(step, int) else [step]
+    return items
+
+
+def _is_input(item: Item) -> bool:
+    return isinstance(item, Said) and item.role != "assistant"
+
+
+class _Calls:
+    """Tool calls as every provider takes them back, whatever a model once wrote.
+
+    Ids are unique in a request; names and arguments have a form. A provider that refuses one call
+    in the log would refuse every later turn.
+    """
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+
+    def named(self, items: Iterable[Item]) -> Iterator[Item]:
+        names: dict[str, str] = {}
+        for item in items:
+            match item:
+                case Called():
+                    names[item.call] = self._unique(item.call)
+                    tool = re.sub(r"[^a-zA-Z0-9_-]", "_", item.tool)[:64] or "unknown"
+                    yield Called(names[item.call], tool, _object(item.arguments))
+                case Returned():
+                    yield Returned(names[item.call], item.output)
+                case Said():
+                    yield item
+
+    def _unique(self, call: str) -> str:
+        n = len(self._used)
+        while not call or call in self._used or len(call) > LONGEST_CALL:
+            call, n = f"call_{n}", n + 1
+        self._used.add(call)
+        return call
+
+
+def _object(arguments: str) -> str:
+    """The JSON object that `arguments` is, or one that shows what it is instead."""
+    try:
+        value = json.loads(arguments, parse_constant=_no_json)
+    except (ValueError, RecursionError):
+        value = None
+    return arguments if isinstance(value, dict) else json.dumps({"invalid": arguments})
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(constant)
 
 
 def _messages(event: Input | None) -> list[Item]:
@@ -153,9 +218,11 @@ def _messages(event: Input | None) -> list[Item]:
 
 def _newest(rendered: Sequence[list[Item]], max_bytes: int) -> list[list[Item]]:
     kept: list[list[Item]] = []
+    asked = False
     for items in reversed(rendered):
         max_bytes -= sum(size(item) for item in items)
-        if kept and max_bytes < 0:
+        if asked and max_bytes < 0:
             break
         kept.append(items)
+        asked = asked or any(map(_is_input, items))
     return kept[::-1]

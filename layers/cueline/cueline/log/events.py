@@ -54,6 +54,8 @@ class Input(_Event):
     """Of caller and body: what makes two inputs of one caller identical."""
     call: str = ""
     """For a decision: the suspended tool call."""
+    attended: bool = False
+    """Its caller waits on an open response, and begins its turn where it must wait for one."""
 
 
 class TurnBegan(_Event):
@@ -128,10 +130,19 @@ class TurnFailed(_Event):
 
 
 class TurnInterrupted(_Event):
+    """Somebody else closed it; its host stops as soon as it sees that."""
+
     type: Literal["turn_interrupted"] = "turn_interrupted"
     turn: str
-    text: str = ""
-    """What had been said before."""
+    inputs: tuple[int, ...]
+
+
+class PartlyAnswered(_Event):
+    """What a turn had said when it was interrupted; its host tells that after the end."""
+
+    type: Literal["partly_answered"] = "partly_answered"
+    turn: str
+    text: str
 
 
 class TurnAbandoned(_Event):
@@ -198,6 +209,7 @@ Event = Annotated[
     | Answered
     | TurnFailed
     | TurnInterrupted
+    | PartlyAnswered
     | TurnAbandoned
     | TurnHandedOver
     | TurnSuspended

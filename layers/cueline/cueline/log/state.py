@@ -43,6 +43,7 @@ class Waiting:
     policy: Policy
     digest: str = ""
     call: str = ""
+    attended: bool = False
 
     @property
     def asks(self) -> bool:
@@ -136,7 +137,7 @@ def fold(state: State, offset: int, event: Event) -> State:
     """The state after `event`, which stands at `offset`."""
     match event:
         case Input():
-            new = Waiting(offset, event.policy, event.digest, event.call)
+            new = Waiting(offset, event.policy, event.digest, event.call, event.attended)
             return replace(state, pending=(*state.pending, new), repeatable=None)
         case TurnBegan():
             taken, rest = _split(state, event.inputs)
@@ -259,6 +260,22 @@ def _alone(state: State, batch: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
     if state.suspect(first) or not quiet:
         return (first,)
     return tuple(sorted((quiet[0], first), key=lambda i: i.offset))
+
+
+def steering(state: State, turn: str) -> tuple[Waiting, ...]:
+    """The inputs that the turn takes before its next model call.
+
+    None where one of either is tried alone.
+    """
+    mine = state.open
+    if not mine or mine.id != turn or any(state.suspect(i) for i in mine.inputs):
+        return ()
+    return tuple(i for i in state.pending if i.policy == "steer" and not state.suspect(i))
+
+
+def interruption(state: State) -> tuple[TurnInterrupted, ...]:
+    """What closes every running turn."""
+    return tuple(TurnInterrupted(turn=t.id, inputs=covered(state, t)) for t in state.turns)
 
 
 def waiting_asides(state: State) -> tuple[Waiting, ...]:

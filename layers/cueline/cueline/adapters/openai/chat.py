@@ -48,6 +48,8 @@ from cueline.errors import ModelError
 
 # How long a finished answer may wait for its token counts, which come after it.
 USAGE_SECONDS = 5.0
+# Stands where some servers insist on an answer: between a tool's output and the user's next words.
+NO_ANSWER = "\u2026"
 
 
 def chat_model(*, api_key: str, base_url: str | None, idle_seconds: float = 60.0) -> "ChatModel":
@@ -101,7 +103,7 @@ def _messages(instructions: str, items: Sequence[Item]) -> list[dict[str, Any]]:
         item = items[position]
         position += 1
         if isinstance(item, Said):
-            messages.append({"role": item.role, "content": item.text})
+            _say(messages, item)
         elif isinstance(item, Called):
             calls = [item]
             while position < len(items) and isinstance(following := items[position], Called):
@@ -125,6 +127,17 @@ def _messages(instructions: str, items: Sequence[Item]) -> list[dict[str, Any]]:
                 if (found := outputs.get(call.call))
             ]
     return messages
+
+
+def _say(messages: list[dict[str, Any]], said: Said) -> None:
+    """One more message; user and assistant take turns, as many models' chat templates demand."""
+    last = messages[-1] if messages else {}
+    if said.role == last.get("role") != "system" and "tool_calls" not in last:
+        last["content"] += f"\n\n{said.text}"
+        return
+    if said.role == "user" and last.get("role") == "tool":
+        messages.append({"role": "assistant", "content": NO_ANSWER})
+    messages.append({"role": said.role, "content": said.text})
 
 
 def _tool(tool: Tool) -> dict[str, Any]:

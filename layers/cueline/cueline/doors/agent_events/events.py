@@ -17,6 +17,7 @@ from cueline.log.events import (
     Event,
     Input,
     InputsFailed,
+    PartlyAnswered,
     Recorded,
     Thinking,
     ToolInput,
@@ -58,8 +59,17 @@ def to_wire(session: Session, recorded: Recorded) -> dict[str, Any] | None:
     `offset`, `turn_id`, `error`, `interrupted` and `truncated` are our own.
     """
     fields = _fields(recorded.event)
-    if fields is None:
-        return None
+    return None if fields is None else _placed(session, recorded, fields)
+
+
+def told(session: Session, recorded: Recorded) -> dict[str, Any] | None:
+    """The same for who waits; an interruption is told, but not listed afterwards."""
+    if isinstance(recorded.event, TurnInterrupted):
+        return _placed(session, recorded, {"type": "session_interrupted"})
+    return to_wire(session, recorded)
+
+
+def _placed(session: Session, recorded: Recorded, fields: dict[str, Any]) -> dict[str, Any]:
     turn = getattr(recorded.event, "turn", "")
     return {
         "id": event_id(session.id, session.incarnation, recorded.offset),
@@ -86,7 +96,7 @@ def _fields(event: Event) -> dict[str, Any] | None:
         case Answered():
             cut = {"truncated": True} if event.cut else {}
             return {"type": "agent_output", "content": event.text, **cut}
-        case TurnInterrupted() if event.text:
+        case PartlyAnswered():
             return {"type": "agent_output", "content": event.text, "interrupted": True}
         case TurnFailed():
             return _failure(event.text, event.code, event.message, event.retryable)

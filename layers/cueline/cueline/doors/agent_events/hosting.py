@@ -3,31 +3,40 @@
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from cueline.doors.access import Access, caller_of
 from cueline.doors.agent_events import sse
-from cueline.doors.agent_events.events import to_wire
+from cueline.doors.agent_events.events import told
+from cueline.doors.agent_events.idempotency import digest, idempotency_key
 from cueline.doors.agent_events.keys import agent_key_in, session_key_in
-from cueline.doors.agent_events.post import PostedInput, digest_of, parse_post
+from cueline.doors.agent_events.post import (
+    START,
+    PostedInterrupt,
+    PostedMessage,
+    parse_post,
+)
 from cueline.doors.agent_events.stream import Frames, failure
 from cueline.doors.relay import OutOfTimeError, Relay
+from cueline.engine.accept import Arrival
+from cueline.engine.append import IdempotencyKey, Writer
 from cueline.engine.inline import Caller, Inline
+from cueline.engine.interrupt import interrupt
 from cueline.engine.ports import Ports
 from cueline.engine.sessions import missing
+from cueline.engine.window import ends
 from cueline.errors import (
     CuelineError,
     Forbidden,
     InvalidRequest,
-    NotBuilt,
     Unavailable,
     unexpected,
 )
-from cueline.log.events import Input, InputsFailed, Recorded, TurnFailed
-from cueline.log.segment import Session
+from cueline.log.events import Input, InputsFailed, Recorded, TurnFailed, offset_in
+from cueline.log.segment import Session, Tail
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +57,22 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """An accepted post."""
+    """An accepted message, whose caller waits."""
 
-    posted: PostedInput
+    stream: bool
     session: Session
     caller: Caller
     until: float
     """Seconds on the monotonic clock: how long the answer may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What has its answer already."""
+
+    stream: bool
+    session: Session
+    events: Sequence[Recorded]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +85,13 @@ class Hosting:
     stream_seconds: float
     """And one on a stream: what the platform leaves it, less what its end takes."""
 
-    def open(self, post: Post) -> Open:
-        """Checks the request and takes its input in; blocks. Raises whatever the caller may see."""
+    def open(self, post: Post) -> Open | Told:
+        """Checks the request and takes it in; blocks. Raises whatever the caller may see."""
         started = self.ports.clock.monotonic()
         caller = caller_of(post.headers, self.access)
         agent_key = agent_key_in(post.agent_key)
         session_key = session_key_in(post.session_key)
-        if "idempotency-key" in post.headers:
-            raise NotBuilt("The header `Idempotency-Key`")
+        key = idempotency_key(post.headers)
         posted = parse_post(post.body, post.headers.get("content-type", ""))
         limit = self.stream_seconds if posted.stream else self.wait_seconds
         seconds = min(requested_timeout(post.headers) or limit, limit)
@@ -82,49 +99,60 @@ class Hosting:
         session = tail.live(self.ports.clock.now())
         if not session:
             raise missing(self.ports, agent_key, session_key)
+        if isinstance(posted, PostedInterrupt):
+            keyed = key and IdempotencyKey(digest(caller, key), digest("interrupt"))
+            writer = Writer(self.ports.log, self.ports.clock, session.id, post.request_id)
+            events = interrupt(self.ports, writer, tail.head, keyed or None)
+            return Told(posted.stream, session, events)
         agent = self.ports.agents.get(agent_key)
         if not agent.enabled:
             raise Forbidden(f"The agent {agent_key!r} is disabled; enable it to talk to it.")
         if not session.enabled:
             raise Forbidden(f"The session {session_key!r} is disabled; enable it to go on.")
-        new = Input(texts=posted.texts, digest=digest_of(caller, posted.texts))
-        # The published clients repeat what failed, but never a stream.
         waiting = self.inline.accept(
-            session, agent, tail, new, post.request_id, retries=not posted.stream
+            session, agent, tail, _arrival(posted, session, tail, caller, key), post.request_id
         )
-        return Open(posted, session, waiting, started + seconds)
+        return Open(posted.stream, session, waiting, started + seconds)
 
-    async def answer(self, opened: Open, gone: Callable[[], Awaitable[None]]) -> dict[str, Any]:
+    async def answer(
+        self, opened: Open | Told, gone: Callable[[], Awaitable[None]]
+    ) -> dict[str, Any]:
         """The JSON answer; raises TurnRunning where it takes too long, or its caller went away.
 
         `gone` ends when it does.
         """
+        if isinstance(opened, Told):
+            return _shown(opened.session, opened.events)
         relay = Relay(opened.caller)
         relay.start(listen=False)
         left = asyncio.ensure_future(gone())
-        ends: list[asyncio.Future[Any]] = [relay.answer, left]
-        await asyncio.wait(ends, timeout=self._left(opened), return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [relay.answer, left]
+        await asyncio.wait(either, timeout=self._left(opened), return_when=asyncio.FIRST_COMPLETED)
         left.cancel()
         if not relay.answer.done() and (late := await asyncio.to_thread(opened.caller.give_up)):
             raise late
-        return self._answer(opened.session, await relay.answer)
-
-    def _answer(self, session: Session, events: list[Recorded]) -> dict[str, Any]:
-        if not events:
+        events = await relay.answer
+        ending = next(
+            (e.event for e in events if ends(e.event, opened.caller.accepted.offset)), None
+        )
+        if not ending:
             raise _ended()
-        last = events[-1].event
-        if isinstance(last, TurnFailed | InputsFailed):
-            raise failure(last)
-        shown = [wired for recorded in events if (wired := to_wire(session, recorded))]
-        return {"events": shown, "session_key": session.session_key}
+        if isinstance(ending, TurnFailed | InputsFailed):
+            raise failure(ending)
+        return _shown(opened.session, events)
 
-    async def stream(self, opened: Open, request_id: str) -> AsyncIterator[bytes]:
+    async def stream(self, opened: Open | Told, request_id: str) -> AsyncIterator[bytes]:
         """The frames of the answer; `end` is always the last."""
-        frames = Frames(opened.session, request_id)
+        if isinstance(opened, Told):
+            for one in _shown(opened.session, opened.events)["events"]:
+                yield sse.frame(one)
+            yield sse.end()
+            return
+        frames = Frames(opened.session, request_id, opened.caller.accepted.offset)
         finished = False
         try:
-            async for told in self._told(opened, frames):
-                yield told
+            async for said in self._told(opened, frames):
+                yield said
             finished = True
         except Exception as error:
             finished = True
@@ -134,7 +162,7 @@ class Hosting:
         finally:
             if not finished:
                 _leave(opened.caller)
-        yield sse.end()
+        yield b"".join(frames.close(self.ports.clock.now())) + sse.end()
 
     async def _told(self, opened: Open, frames: Frames) -> AsyncIterator[bytes]:
         relay = Relay(opened.caller)
@@ -144,9 +172,9 @@ class Hosting:
             try:
                 async for batch in relay.batches(seconds):
                     at = self.ports.clock.now()
-                    told = b"".join(f for what in batch for f in frames.of(what, at))
-                    if told or not batch:
-                        yield told or sse.KEEP_ALIVE
+                    framed = b"".join(f for what in batch for f in frames.of(what, at))
+                    if framed or not batch:
+                        yield framed or sse.KEEP_ALIVE
             except OutOfTimeError:
                 if late := await asyncio.to_thread(opened.caller.give_up):
                     raise late from None
@@ -156,6 +184,50 @@ class Hosting:
 
     def _left(self, opened: Open) -> float:
         return max(0.0, opened.until - self.ports.clock.monotonic())
+
+
+def _arrival(
+    posted: PostedMessage, session: Session, tail: Tail, caller: str, key: str | None
+) -> Arrival:
+    """Raises InvalidRequest where `since` cannot be told."""
+    asked = (posted.texts, posted.since, posted.behavior)
+    since = None
+    if posted.since is not None:
+        since = _offset(posted.since, session, tail)
+        told = tail.whole or (tail.events and tail.events[0].offset <= since + 1)
+        if not (posted.stream or told):
+            raise InvalidRequest(
+                "More has happened since than one JSON answer may hold. Set `stream_response`, or "
+                "list the events and go on from the newest.",
+                {"since": "too long ago"},
+            )
+    return Arrival(
+        Input(
+            policy="steer" if posted.since and posted.behavior == "steer" else "enqueue",
+            texts=posted.texts,
+            # Whoever sends a key says by it what is a repeat.
+            digest="" if key else digest(caller, *asked),
+        ),
+        queues=posted.since is not None,
+        # The published clients repeat what failed, but never a stream.
+        retries=not posted.stream,
+        since=since,
+        key=IdempotencyKey(digest(caller, key), digest(*asked)) if key else None,
+    )
+
+
+def _offset(since: str, session: Session, tail: Tail) -> int:
+    offset = -1 if since == START else offset_in(since, session.id, session.incarnation)
+    if offset is None or offset >= tail.head.at:
+        raise InvalidRequest(
+            f"There is no event {since!r} in this session.", {"since": "not an event's id"}
+        )
+    return offset
+
+
+def _shown(session: Session, events: Sequence[Recorded]) -> dict[str, Any]:
+    shown = [wired for recorded in events if (wired := told(session, recorded))]
+    return {"events": shown, "session_key": session.session_key}
 
 
 def _ended() -> Unavailable:

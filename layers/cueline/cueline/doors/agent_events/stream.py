@@ -5,18 +5,20 @@ from dataclasses import dataclass
 
 from cueline.doors.agent_events import sse
 from cueline.doors.agent_events.errors import error_answer
-from cueline.doors.agent_events.events import to_wire
+from cueline.doors.agent_events.events import told
 from cueline.doors.relay import Said
+from cueline.engine.call import Restarted
 from cueline.engine.model import TextDelta, ThinkingDelta
-from cueline.engine.turn import Restarted
+from cueline.engine.window import ends
 from cueline.errors import CuelineError, ModelError
 from cueline.log.events import (
     Answered,
     InputsFailed,
+    PartlyAnswered,
     Recorded,
     Thinking,
+    TurnBegan,
     TurnFailed,
-    TurnInterrupted,
     event_id,
 )
 from cueline.log.segment import Session
@@ -24,13 +26,20 @@ from cueline.log.segment import Session
 
 @dataclass(slots=True)
 class Frames:
-    """One stream's framing; remembers what has been opened, so that it is closed."""
+    """One stream's framing; remembers what has been opened, so that it is closed.
+
+    `offset` is that of the input whose caller listens: only its failure is the stream's.
+    """
 
     session: Session
     request_id: str
+    offset: int
+    _turn: str = ""
+    """The main turn: what is said as it is said is said by it."""
+    _text: str = ""
+    _saying: bool = False
     _thinking: bool = False
     _thought: bool = False
-    _text: str = ""
 
     def of(self, what: Said, at: int) -> Iterator[bytes]:
         """`at` is now, in ms."""
@@ -41,12 +50,18 @@ class Frames:
             case TextDelta():
                 yield from self._end_thinking(at)
                 self._text += what.text
+                self._saying = True
                 yield sse.streaming_agent_output(what.text, at)
             case Restarted():
                 yield from self._end_thinking(at)
             case Recorded():
                 yield from self._end_thinking(at)
                 yield from self._of_event(what)
+
+    def close(self, at: int) -> Iterator[bytes]:
+        """Whatever is still open will not be finished here."""
+        yield from self._end_thinking(at)
+        yield from self._break_off(at)
 
     def failed(self, error: Exception, at: int) -> Iterator[bytes]:
         yield from self._end_thinking(at)
@@ -57,33 +72,44 @@ class Frames:
             self._thinking = False
             yield sse.streaming_thinking_end(at)
 
+    def _break_off(self, at: int) -> Iterator[bytes]:
+        if self._saying:
+            self._saying = False
+            yield sse.streaming_agent_output_end(None, at)
+
     def _of_event(self, recorded: Recorded) -> Iterator[bytes]:
-        event = recorded.event
+        event, at = recorded.event, recorded.created_at
         match event:
-            case Answered() | TurnInterrupted():
-                yield from self._end_text(recorded, event.text)
-            case TurnFailed():
-                if event.text or self._text:
-                    yield from self._end_text(recorded, event.text)
-                yield from self.failed(failure(event), recorded.created_at)
-            case InputsFailed():
-                yield from self.failed(failure(event), recorded.created_at)
-            case Thinking() if self._thought:
+            case TurnBegan():
+                yield from self._break_off(at)
+                self._turn, self._text, self._thought = event.turn, "", False
+            case Answered() | PartlyAnswered():
+                yield from self._end_text(recorded, event.turn, event.text)
+            case TurnFailed() | InputsFailed() if ends(event, self.offset):
+                if isinstance(event, TurnFailed) and (event.text or self._saying):
+                    yield from self._end_text(recorded, event.turn, event.text)
+                yield from self.failed(failure(event), at)
+            case Thinking() if self._thought and event.turn == self._turn:
                 pass  # it was streamed, before the text that it led to
             case _:
-                if wired := to_wire(self.session, recorded):
+                wired = told(self.session, recorded)
+                if wired and wired["type"] == "agent_output":  # which is no type of a stream
+                    yield from self._end_text(recorded, "", wired["content"])
+                elif wired:
                     yield sse.frame(wired)
 
-    def _end_text(self, recorded: Recorded, text: str) -> Iterator[bytes]:
-        """First what was not said here: another process may have hosted the turn to its end."""
-        if not text.startswith(self._text):
-            yield sse.streaming_agent_output_end(None, recorded.created_at)
-            self._text = ""
-        if rest := text[len(self._text) :]:
-            yield sse.streaming_agent_output(rest, recorded.created_at)
-        self._text = ""
+    def _end_text(self, recorded: Recorded, turn: str, text: str) -> Iterator[bytes]:
+        """First what was not said here: another process may host the turn, or another turn end."""
+        at, said = recorded.created_at, self._text if turn == self._turn else ""
+        if not (turn == self._turn and text.startswith(said)):
+            yield from self._break_off(at)
+            said = ""
+        if rest := text[len(said) :]:
+            yield sse.streaming_agent_output(rest, at)
+        if turn == self._turn:
+            self._text, self._saying = "", False
         ended = event_id(self.session.id, self.session.incarnation, recorded.offset)
-        yield sse.streaming_agent_output_end(ended, recorded.created_at)
+        yield sse.streaming_agent_output_end(ended, at)
 
 
 def failure(event: TurnFailed | InputsFailed) -> CuelineError:

@@ -208,11 +208,24 @@ class TextMessage(Wire):
     content: str
 
 
+def _since(value: str) -> str:
+    if not re.fullmatch(r"start|aev_[0-9a-zA-Z_-]{1,90}", value):
+        raise ValueError("must be `start` or the id of an event")
+    return value
+
+
 class InputMessage(Wire):
     type: Literal["input_message"] = "input_message"
-    since: NotYet = None
-    behavior: NotYet = None
+    since: Annotated[str, AfterValidator(_since)] | None = None
+    """With it the message queues while a turn runs, and all events after that one are told."""
+    behavior: Literal["steer", "follow_up"] | None = None
+    """What a queued message does: joins the running turn, or has a turn of its own after it."""
     messages: Annotated[list[TextMessage], Field(min_length=1, max_length=100)]
+    stream_response: bool | None = None
+
+
+class Interrupt(Wire):
+    type: Literal["interrupt"] = "interrupt"
     stream_response: bool | None = None
 
 
