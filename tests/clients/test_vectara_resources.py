@@ -215,7 +215,7 @@ def test_a_session_of_no_agent_is_not_found(client: Vectara, unique: str) -> Non
 def test_a_taken_key_is_a_conflict(client: Vectara, agent: str) -> None:
     client.agent_sessions.create(agent, key="s")
     with pytest.raises(ApiError) as caught:
-        client.agent_sessions.create(agent, key="s", request_options=NO_RETRY)
+        client.agent_sessions.create(agent, key="s", name="Other", request_options=NO_RETRY)
     assert (caught.value.status_code, caught.value.body["code"]) == (409, "session_exists")
 
 

@@ -1,0 +1,60 @@
+"""A network that loses answers: the server has done what it was asked, its client never hears."""
+
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+
+class Lossy:
+    """Relays to the server; `lose` is how many of the next answers are lost, connection and all."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.lose = 0
+        self.lost: list[int] = []
+        """The statuses of the lost answers."""
+
+
+@contextmanager
+def losing_answers(url: str) -> Iterator[Lossy]:
+    server = urlsplit(url)
+
+    class Relay(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def relay(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            upstream = http.client.HTTPConnection(server.hostname, server.port, timeout=60)
+            upstream.request(self.command, self.path, body, dict(self.headers))
+            answer = upstream.getresponse()
+            content = answer.read()
+            upstream.close()
+            if lossy.lose:
+                lossy.lose -= 1
+                lossy.lost.append(answer.status)
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            self.send_response(answer.status)
+            if answer.status != 204:
+                self.send_header("content-type", answer.headers["content-type"])
+                self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PATCH = do_DELETE = relay  # noqa: N815 - the base class asks for them
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Relay) as relay:
+        lossy = Lossy(relay.server_port)
+        thread = threading.Thread(target=relay.serve_forever, daemon=True)
+        thread.start()
+        yield lossy
+        relay.shutdown()
+        thread.join()
