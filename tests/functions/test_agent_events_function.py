@@ -14,6 +14,7 @@ from cueline import bootstrap
 from cueline.adapters.clock import SystemClock
 from cueline.adapters.memory import memory_ports
 from cueline.doors import access, relay
+from cueline.doors.cors import Cors
 from cueline.engine import sessions
 from cueline.engine.inline import Inline
 from cueline.engine.model import End, TextDelta, ThinkingDelta
@@ -339,3 +340,25 @@ def test_a_bug_is_a_500_that_tells_nothing(door: Door, monkeypatch: pytest.Monke
     assert response.status_code == 500
     assert "secret" not in response.text
     assert response.json()["code"] == "internal_error"
+
+
+@pytest.mark.parametrize("origin", ["https://example.com", "https://example.org", "null", None])
+def test_only_a_page_of_a_named_origin_may_read_answers_errors_and_streams(
+    door: Door, monkeypatch: pytest.MonkeyPatch, origin: str | None
+) -> None:
+    monkeypatch.setattr(bootstrap, "cors", lambda: Cors({"https://example.com"}))
+    headers = {"origin": origin} if origin else {}
+    streaming = {**said("hi"), "stream_response": True}
+    for path, body, status in (
+        (PATH, said("hello"), 201),
+        (PATH, streaming, 201),
+        (PATH, {}, 400),
+        ("/v2/agents/nobody/sessions/s/events", said("hello"), 404),
+        ("/v2/nowhere", said("hello"), 404),
+    ):
+        answer = door.client.post(path, json=body, headers=headers)
+        assert answer.status_code == status, answer.text
+        assert answer.headers["vary"] == "origin"
+        allowed = answer.headers.get("access-control-allow-origin")
+        assert allowed == (origin if origin == "https://example.com" else None)
+        assert ("access-control-expose-headers" in answer.headers) == bool(allowed)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from cueline import bootstrap
-from cueline.doors.access import Access, hashed
+from cueline.doors.access import Access, hashed, new_token
 from cueline.doors.agent_events.routes import ROUTES
+from cueline.doors.cors import Cors
 from cueline.engine.append import Writer
 from cueline.engine.ports import Key, Ports, Secret, WakeUp
 from cueline.engine.sessions import find
@@ -20,6 +21,7 @@ from cueline.log.events import (
     Event,
     Input,
     InputsFailed,
+    PartlyAnswered,
     Thinking,
     ToolInput,
     ToolOutput,
@@ -129,6 +131,54 @@ def test_every_route_but_health_wants_a_key(
         assert ask("GET", "/v2/agents", headers=headers).status == 200
     for wrong in ("k1.wrong", "k2.secret", "k1", ""):
         assert ask("GET", "/v2/agents", headers={"x-api-key": wrong}).status == 401
+
+
+@pytest.mark.parametrize("origin", ["https://example.com", "https://example.org", "null", None])
+def test_only_a_page_of_a_named_origin_may_read_answers_and_errors(
+    ask: Ask, agent: str, monkeypatch: pytest.MonkeyPatch, origin: str | None
+) -> None:
+    monkeypatch.setattr(bootstrap, "cors", lambda: Cors({"https://example.com"}))
+    headers = {"Origin": origin} if origin else {}
+    for method, path, status in (
+        ("GET", agent, 200),
+        ("GET", f"{agent}/sessions/none", 404),
+        ("GET", f"{agent}/schedules", 501),
+        ("GET", "/nowhere", 404),
+        ("DELETE", agent, 204),
+    ):
+        answer = ask(method, path, headers=headers)
+        assert answer.status == status
+        assert answer.headers["vary"] == "origin"
+        allowed = answer.headers.get("access-control-allow-origin")
+        assert allowed == (origin if origin == "https://example.com" else None)
+        assert ("access-control-expose-headers" in answer.headers) == bool(allowed)
+
+
+def test_a_page_may_read_that_its_key_is_wrong(
+    ask: Ask, ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "cors", lambda: Cors({"https://example.com"}))
+    checked = Access(ports.keys, ports.clock, lambda: b"s" * 64)
+    monkeypatch.setattr(bootstrap, "rest", lambda: bootstrap.Door(ports, checked))
+    answer = ask("GET", "/v2/agents", headers={"origin": "https://example.com"})
+    assert (answer.status, answer.json["code"]) == (401, "unauthorized")
+    assert answer.headers["access-control-allow-origin"] == "https://example.com"
+
+
+def test_no_key_and_no_token_is_in_the_log(
+    ask: Ask, ports: Ports, monkeypatch: pytest.MonkeyPatch, log: io.StringIO
+) -> None:
+    ports.keys.put(Key("k1", "Ops", (Secret(hashed("hush")),), 1))
+    checked = Access(ports.keys, ports.clock, lambda: b"s" * 64)
+    monkeypatch.setattr(bootstrap, "rest", lambda: bootstrap.Door(ports, checked))
+    token = new_token("k1", Secret(hashed("hush")), ports.clock.now() + 1, checked)
+    said = ""
+    for given in ("k1.hush", "k1.hush-hush", token, f"{token}0", "hush" * 100):
+        for headers in ({"x-api-key": given}, {"authorization": f"Bearer {given}"}):
+            said += ask("GET", "/v2/agents", headers=headers).text
+    assert log.getvalue().count('"answered"') == 10
+    for canary in ("hush", token, token.rpartition(".")[2]):
+        assert canary not in log.getvalue() + said
 
 
 def test_an_unexpected_error_tells_nothing_of_itself(
@@ -539,8 +589,8 @@ def test_failures_are_shown_as_outputs_that_say_so(ask: Ask, session: str, ports
         failed,
         Input(texts=("again",)),
         TurnBegan(turn="u", inputs=(3,)),
-        TurnInterrupted(turn="u", text="Part"),
-        TurnInterrupted(turn="u"),
+        TurnInterrupted(turn="u", inputs=()),
+        PartlyAnswered(turn="u", text="Part"),
         TurnAbandoned(turn="u"),
         InputsFailed(inputs=(3,)),
     )
