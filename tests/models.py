@@ -1,6 +1,6 @@
 """A model that says what a test tells it to; the provider's own failures are tested over HTTP."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 from cueline.engine.model import Chunk, End, ModelRequest, TextDelta
@@ -18,7 +18,7 @@ class ScriptedModel:
     before: Callable[[], object] = lambda: None
     """Called before each chunk."""
 
-    def stream(self, request: ModelRequest, deadline: float) -> Iterator[Chunk]:
+    def stream(self, request: ModelRequest, deadline: float) -> Generator[Chunk, None, None]:
         self.asked.append(request)
         script = self.scripts.pop(0) if self.scripts else (TextDelta("ok"), End("stop"))
         for chunk in script:

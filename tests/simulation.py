@@ -6,7 +6,7 @@ Whatever happens, the stored log alone must show that nothing was lost and nothi
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -65,6 +65,10 @@ class Process:
         self._go.acquire()
         if self.killed:
             raise Killed
+
+    def runs_here(self) -> bool:
+        """Whether it is the process itself that asks, and none of its timers."""
+        return threading.current_thread() is self._thread
 
     def kill(self) -> None:
         self.killed = True
@@ -182,6 +186,8 @@ class _Stepped:
         call = getattr(self._port, name)
 
         def stepped(*args: Any, **more: Any) -> Any:
+            if not self._me.runs_here():
+                return call(*args, **more)  # a timer, beside the process, which is at a step
             self._me.pause()
             result = call(*args, **more)
             chance = self._world.random.random()
@@ -192,8 +198,7 @@ class _Stepped:
                 raise Unavailable("The answer was lost for good.")
             return result
 
-        # Beats come from a timer beside the process, which is not at a step then.
-        return call if name == "beat" else stepped
+        return stepped
 
 
 class _Queue:
@@ -252,7 +257,7 @@ class Model:
     world: World
     me: Process
 
-    def stream(self, request: ModelRequest, deadline: float) -> Iterator[Chunk]:
+    def stream(self, request: ModelRequest, deadline: float) -> Generator[Chunk, None, None]:
         self.world.model_calls += 1
         last = [item.text for item in request.items if isinstance(item, Said)][-1:]
         for n in range(self.world.random.randint(1, 4)):

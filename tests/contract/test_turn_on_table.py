@@ -6,10 +6,10 @@ import pytest
 
 from cueline.adapters.cached import CachedAgents
 from cueline.engine import sessions
+from cueline.engine.accept import Arrival
 from cueline.engine.inline import Caller, Inline
 from cueline.engine.ports import Agent, Ports
 from cueline.engine.turn import Limits
-from cueline.engine.window import read_from
 from cueline.errors import Unavailable
 from cueline.log.events import Answered, Event, Input, TurnBegan
 from cueline.log.segment import Session
@@ -31,12 +31,14 @@ def accept(ports: Ports, model: ScriptedModel, text: str) -> Caller:
     session, tail = sessions.find(ports, "support", "s1")
     inline = Inline(ports, lambda: model, Limits())
     new = Input(texts=(text,), digest=text)
-    return inline.accept(session, ports.agents.get("support"), tail, new, "trace")
+    return inline.accept(
+        session, ports.agents.get("support"), tail, Arrival(new, queues=False), "trace"
+    )
 
 
 def events(ports: Ports) -> list[Event]:
     head = ports.log.tail(SESSION).head
-    return [r.event for r in read_from(ports.log, SESSION, head.incarnation, 0)]
+    return [r.event for r in ports.log.read(SESSION, head.incarnation, -1, 10_000)]
 
 
 def test_a_turn_is_three_calls_two_of_them_before_the_model(table: Backend) -> None:

@@ -20,7 +20,6 @@ from cueline.engine.inline import Inline
 from cueline.engine.model import End, TextDelta, ThinkingDelta
 from cueline.engine.ports import Agent, Key, Ports, Secret
 from cueline.engine.turn import Limits
-from cueline.engine.window import read_from
 from cueline.errors import Unavailable
 from cueline.log.events import Answered, Event, Input, TurnFailed
 from cueline.log.segment import Session
@@ -57,7 +56,7 @@ class Door:
 
     def log(self) -> list[Event]:
         head = self.ports.log.tail("a.s").head
-        return [r.event for r in read_from(self.ports.log, "a.s", head.incarnation, 0)]
+        return [r.event for r in self.ports.log.read("a.s", head.incarnation, -1, 10_000)]
 
     def until(self, holds: Callable[[], object]) -> None:
         for _ in range(1000):

@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cueline.doors.agent_events.body import MAX_BODY, MAX_DEPTH, raw_body, read_json
-from cueline.doors.agent_events.post import PostedInput, digest_of, parse_post
+from cueline.doors.agent_events.idempotency import digest
+from cueline.doors.agent_events.post import PostedMessage, parse_post
 from cueline.errors import CuelineError, InvalidMessageContent, InvalidRequest, NotBuilt
 
 JSON = "application/json"
@@ -116,9 +117,11 @@ def test_a_body_that_is_no_base64_is_refused() -> None:
 # --- posted inputs -------------------------------------------------------------------------------
 
 
-def post(content: Any = "hi", **more: Any) -> PostedInput:
+def post(content: Any = "hi", **more: Any) -> PostedMessage:
     body = {"messages": [{"type": "text", "content": content}], **more}
-    return parse_post(json.dumps(body).encode(), JSON)
+    posted = parse_post(json.dumps(body).encode(), JSON)
+    assert isinstance(posted, PostedMessage)
+    return posted
 
 
 def test_the_longest_text_fits_however_it_is_escaped() -> None:
@@ -126,11 +129,24 @@ def test_the_longest_text_fits_however_it_is_escaped() -> None:
 
 
 def test_a_message_is_read_with_and_without_a_type() -> None:
-    assert post() == PostedInput(("hi",), stream=False)
-    assert post("ä\t\r\n\U0001f388", type="input_message", stream_response=True) == PostedInput(
+    assert post() == PostedMessage(("hi",), stream=False)
+    assert post("ä\t\r\n\U0001f388", type="input_message", stream_response=True) == PostedMessage(
         ("ä\t\r\n\U0001f388",), stream=True
     )
     assert post(since=None, behavior=None, stream_response=None).stream is False
+
+
+def test_a_message_may_queue_and_ask_for_all_that_happened_since() -> None:
+    queued = post(since="start", behavior="steer")
+    assert (queued.since, queued.behavior) == ("start", "steer")
+    assert post(since="aev_x_1_0").behavior == "follow_up"
+    assert post().since is None
+
+
+def test_an_interrupt_says_nothing() -> None:
+    assert parse_post(b'{"type": "interrupt"}', JSON) == PostedInterrupt(stream=False)
+    streamed = parse_post(b'{"type": "interrupt", "stream_response": true}', JSON)
+    assert streamed == PostedInterrupt(stream=True)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +179,11 @@ def test_the_longest_message_is_taken() -> None:
         {"messages": [{"type": "text", "content": "hi"}], "stream": True},
         {"messages": [{"type": "text", "content": "hi"}], "stream_response": "true"},
         {"messages": [{"type": "text", "content": "hi"}] * 101},
+        {"messages": [{"type": "text", "content": "hi"}], "since": ""},
+        {"messages": [{"type": "text", "content": "hi"}], "since": "5"},
+        {"messages": [{"type": "text", "content": "hi"}], "since": "aev_" + "x" * 91},
+        {"messages": [{"type": "text", "content": "hi"}], "behavior": "interrupt"},
+        {"type": "interrupt", "messages": [{"type": "text", "content": "hi"}]},
     ],
 )
 def test_a_post_of_the_wrong_shape_names_its_fields(body: Any) -> None:
@@ -175,11 +196,8 @@ def test_a_post_of_the_wrong_shape_names_its_fields(body: Any) -> None:
 @pytest.mark.parametrize(
     ("body", "named"),
     [
-        ({"type": "interrupt"}, "interrupt"),
         ({"type": "compact", "stream_response": False}, "compact"),
         ({"messages": [{"type": "skill", "skill_name": "s"}]}, "skill"),
-        ({"messages": [{"type": "text", "content": "hi"}], "since": "start"}, "since"),
-        ({"messages": [{"type": "text", "content": "hi"}], "behavior": "steer"}, "behavior"),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(body: Any, named: str) -> None:
@@ -194,7 +212,7 @@ def test_an_upload_is_not_built() -> None:
 
 def test_a_digest_tells_callers_and_texts_apart() -> None:
     told = [("a", ["x"]), ("b", ["x"]), ("a", ["x", ""]), ("a", ["x", "y"]), ("a", ['x", "y'])]
-    digests = {digest_of(caller, texts) for caller, texts in told}
+    digests = {digest(caller, texts) for caller, texts in told}
     assert len(digests) == len(told)
     assert {len(d) for d in digests} == {22}
-    assert digest_of("a", ("x",)) == digest_of("a", ["x"])
+    assert digest("a", ("x",)) == digest("a", ["x"])

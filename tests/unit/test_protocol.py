@@ -10,6 +10,7 @@ import pytest
 
 from cueline.adapters.memory import MemoryLog
 from cueline.engine import sessions
+from cueline.engine.accept import Arrival
 from cueline.engine.append import Writer
 from cueline.engine.inline import Caller, Inline
 from cueline.engine.ports import Agent, WakeUp
@@ -138,7 +139,8 @@ class Story:
             try:
                 session, tail = sessions.find(ports, "a", "s")
                 new = Input(texts=(name,), digest=name)
-                waiting = inline.accept(session, ports.agents.get("a"), tail, new, "")
+                arrival = Arrival(new, queues=False)
+                waiting = inline.accept(session, ports.agents.get("a"), tail, arrival, "")
                 break
             except NotFound:
                 return

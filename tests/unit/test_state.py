@@ -151,7 +151,7 @@ def test_a_decision_answers_what_was_suspended_on_it() -> None:
         Answered(turn="old", inputs=(0,), text=""),
         TurnFailed(turn="old", inputs=(0,), code="c", message="", retryable=True),
         TurnAbandoned(turn="old"),
-        TurnInterrupted(turn="old"),
+        TurnInterrupted(turn="old", inputs=()),
         TurnSuspended(turn="old", call="c"),
         TurnOverran(turn="old"),
         InputsTaken(turn="old", inputs=(1,)),
@@ -191,7 +191,7 @@ def of_turn(state: State, turn: Turn) -> list[Choice]:
     call = str(turn.inputs[0].offset)
     return [
         lambda _: Answered(turn=turn.id, inputs=covered(state, turn), text=""),
-        lambda _: TurnInterrupted(turn=turn.id),
+        lambda _: TurnInterrupted(turn=turn.id, inputs=()),
         lambda _: TurnAbandoned(turn=turn.id),
         lambda _: ToolInput(turn=turn.id, call=call, tool="t", arguments="{}"),
     ]

@@ -1,6 +1,6 @@
 """The plain turn on the memory adapters: accepted, hosted, ended; repeated, refused, followed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,7 @@ import pytest
 from cueline.adapters.memory import MemoryWakeUps, memory_ports
 from cueline.adapters.wake_ups import wake_up_from_json
 from cueline.engine import sessions
-from cueline.engine.accept import Accepted
+from cueline.engine.accept import Accepted, Arrival
 from cueline.engine.inline import Caller, Inline
 from cueline.engine.model import (
     Chunk,
@@ -22,8 +22,8 @@ from cueline.engine.model import (
     ThinkingDelta,
 )
 from cueline.engine.ports import Agent, Instruction, Ports, WakeUp
+from cueline.engine.reader import Reader
 from cueline.engine.turn import Host, Limits
-from cueline.engine.window import read_from
 from cueline.engine.worker import Worker
 from cueline.errors import ModelError, SessionNotFound, TurnRunning
 from cueline.log.events import (
@@ -79,18 +79,19 @@ class Bench:
         self.inline = Inline(self.ports, lambda: self.model, self.limits)
         self.worker = Worker(self.ports, lambda: self.model, self.limits)
 
-    def accept(self, text: str, *, retries: bool = True) -> Caller:
+    def accept(self, text: str, *, retries: bool = True, **more: Any) -> Caller:
         session, _ = sessions.find(self.ports, "a", "s")
         tail = self.ports.log.tail(SESSION, self.limits.window_bytes)
-        new = Input(texts=(text,), digest=text)
         agent = self.ports.agents.get("a")
-        return self.inline.accept(session, agent, tail, new, "trace", retries=retries)
+        new = Input(texts=(text,), digest=text)
+        arrival = Arrival(new, **{"queues": False, "retries": retries, **more})
+        return self.inline.accept(session, agent, tail, arrival, "trace")
 
     def say(self, text: str) -> list[Event]:
         return [r.event for r in self.accept(text).run(lambda _: None)]
 
     def log(self) -> list[Event]:
-        events = read_from(self.ports.log, SESSION, self.session.incarnation, 0)
+        events = self.ports.log.read(SESSION, self.session.incarnation, -1, 10_000)
         tail = self.ports.log.tail(SESSION)
         assert tail.head.state == reduce(State(), 0, [r.event for r in events])
         return [r.event for r in events]
@@ -380,7 +381,7 @@ def test_a_deleted_session_stops_its_turn() -> None:
 class SmallModel(ScriptedModel):
     """Takes so many characters, as a model behind a local server may."""
 
-    def stream(self, request: ModelRequest, deadline: float) -> Iterator[Chunk]:
+    def stream(self, request: ModelRequest, deadline: float) -> Generator[Chunk, None, None]:
         if sum(len(text) for text in texts(request.items)) > 3_000:
             self.asked.append(request)
             raise ModelError("context_limit_exceeded", "Too long.", retryable=False)
@@ -451,7 +452,13 @@ def test_a_reader_gets_no_event_twice_after_a_takeover(bench: Bench) -> None:
     said: list[Recorded] = []
     waiting.run(lambda what: said.append(what) if isinstance(what, Recorded) else None)
     assert len({r.offset for r in said}) == len(said)
-    assert [type(r.event) for r in said] == [Input, TurnBegan, TurnBegan, Answered]
+    assert [type(r.event) for r in said] == [
+        Input,
+        TurnBegan,
+        TurnAbandoned,
+        TurnBegan,
+        Answered,
+    ]
 
 
 def test_a_person_who_tries_a_failed_message_again_is_not_told_the_old_failure(
@@ -482,15 +489,15 @@ def test_a_session_that_is_made_anew_meanwhile_gets_nothing_of_the_old_one(bench
     bench.make()
     with pytest.raises(SessionNotFound):
         bench.inline.accept(
-            session, bench.ports.agents.get("a"), tail, Input(texts=("new",)), "trace"
+            session, bench.ports.agents.get("a"), tail, Arrival(Input(texts=("new",))), "trace"
         )
     assert bench.ports.log.tail(SESSION).head.at == 0
 
 
 def test_a_heartbeat_outlives_its_errors(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = bench.accept("one")
-    host = Host(
-        bench.ports, lambda: bench.model, waiting.writer, 1, turn_of(waiting), bench.limits, 0
-    )
+    reader = Reader(bench.ports.log, SESSION, waiting.accepted.head)
+    turn = turn_of(waiting)
+    host = Host(bench.ports, lambda: bench.model, waiting.writer, reader, (), turn, bench.limits, 0)
     monkeypatch.setattr(type(bench.ports.beats), "beat", lambda *_: 1 / 0)
     host._beat()
