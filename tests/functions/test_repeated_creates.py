@@ -99,6 +99,13 @@ def test_another_key_makes_another_one(ask: Ask, path: str, make: Make) -> None:
     assert count(ask, path) == 4
 
 
+def test_requests_that_name_different_keys_are_not_compared(
+    ask: Ask, path: str, make: Make
+) -> None:
+    assert [make("k1", key=key).json["key"] for key in ("x", "y", "x")] == ["x", "y", "x"]
+    assert count(ask, path) == 2
+
+
 def test_a_key_of_its_own_that_another_request_took_is_a_conflict(path: str, make: Make) -> None:
     make("k1", key="mine")
     for idempotency_key in ("k2", None):

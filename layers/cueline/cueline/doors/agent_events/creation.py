@@ -1,7 +1,9 @@
 """A request that makes something, told from a repeat of one that has made it already.
 
 What is made keeps a mark of the request. With an Idempotency-Key that answers every repeat, as
-long as it is there; without one only what is probably the client's own retry.
+long as it is there; without one only what is probably the client's own retry. Making it is the
+lock, and nothing else is kept: so requests that name different keys are never compared, not even
+under one Idempotency-Key.
 """
 
 import hashlib
