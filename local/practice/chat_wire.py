@@ -13,7 +13,10 @@ from local.practice.heard import (
     Heard,
     Message,
     Output,
+    check_call,
     check_common,
+    check_fields,
+    check_text,
     check_type,
     invalid_value,
     pieces,
@@ -30,7 +33,17 @@ _KNOWN_WORDS = (
     "service_tier safety_identifier prompt_cache_key prediction modalities"
 )
 _KNOWN = frozenset(_KNOWN_WORDS.split())
-_ROLES = ("developer", "system", "user", "assistant", "tool")
+_FIELDS = {
+    "developer": ("role", "content", "name"),
+    "system": ("role", "content", "name"),
+    "user": ("role", "content", "name"),
+    "assistant": (
+        *("role", "content", "name", "refusal", "tool_calls"),
+        *("audio", "annotations", "function_call"),  # in what the stock client hands back
+    ),
+    "tool": ("role", "content", "tool_call_id"),
+}
+_LONGEST_CALL = 40
 _PARTS = {"text": "text", "refusal": "refusal", "image_url": None, "file": None}
 
 
@@ -85,12 +98,14 @@ def read(body: Mapping[str, Any]) -> Heard:
 
 def _items(messages: list[Any]) -> Iterator[Message | Call | Output]:
     waiting: dict[str, str] = {}  # calls of the latest assistant message, not yet answered
+    seen = set[str]()
     for at, message in enumerate(messages):
         where = f"messages[{at}]"
         check_type(message, dict, where)
         role = message.get("role")
-        if role not in _ROLES:
-            raise invalid_value(role, _ROLES, f"{where}.role")
+        if not isinstance(role, str) or role not in _FIELDS:
+            raise invalid_value(role, _FIELDS, f"{where}.role")
+        check_fields(message, _FIELDS[role], where)
         if role == "tool":
             call = message.get("tool_call_id")
             if not isinstance(call, str) or call not in waiting:
@@ -99,7 +114,7 @@ def _items(messages: list[Any]) -> Iterator[Message | Call | Output]:
                     "preceeding message with 'tool_calls'.",
                     param=f"{where}.role",
                 )
-            yield Output(call, waiting.pop(call), _content(message, where))
+            yield Output(call, waiting.pop(call), _content(message, where, empty=True))
             continue
         _all_answered(waiting)
         if role == "assistant":
@@ -107,7 +122,9 @@ def _items(messages: list[Any]) -> Iterator[Message | Call | Output]:
             if calls is None or message.get("content") is not None:
                 yield Message("assistant", _content(message, where))
             if calls is not None:
-                yield from _calls(calls, where, waiting)
+                if "content" not in message:
+                    check_type(None, str, f"{where}.content")  # vLLM wants at least null
+                yield from _calls(calls, where, waiting, seen)
         else:
             text = _content(message, where)
             yield Message("user" if role == "user" else "system", text)
@@ -124,7 +141,7 @@ def _all_answered(waiting: Mapping[str, str]) -> None:
         )
 
 
-def _calls(calls: Any, where: str, waiting: dict[str, str]) -> Iterator[Call]:
+def _calls(calls: Any, where: str, waiting: dict[str, str], seen: set[str]) -> Iterator[Call]:
     check_type(calls, list, f"{where}.tool_calls")
     if not calls:
         raise BadRequest(
@@ -136,24 +153,24 @@ def _calls(calls: Any, where: str, waiting: dict[str, str]) -> Iterator[Call]:
     for at, call in enumerate(calls):
         inner = f"{where}.tool_calls[{at}]"
         check_type(call, dict, inner)
-        check_type(call.get("id"), str, f"{inner}.id")
         if call.get("type") != "function":
             raise BadRequest(f"Invalid value: '{call.get('type')}'.", param=f"{inner}.type")
         function = call.get("function")
         check_type(function, dict, f"{inner}.function")
-        check_type(function.get("name"), str, f"{inner}.function.name")
-        check_type(function.get("arguments"), str, f"{inner}.function.arguments")
-        if call["id"] in waiting:
-            raise BadRequest(f"Duplicate tool call id '{call['id']}'.", param=f"{inner}.id")
+        named = call.get("id")
+        check_call(named, function, seen, _LONGEST_CALL, f"{inner}.id", f"{inner}.function")
         waiting[call["id"]] = function["name"]
         yield Call(call["id"], function["name"], function["arguments"])
 
 
-def _content(message: Mapping[str, Any], where: str) -> str:
+def _content(message: Mapping[str, Any], where: str, *, empty: bool = False) -> str:
     content = message.get("content")
+    if not isinstance(content, str):
+        check_type(content, list, f"{where}.content")
+    if not empty:
+        check_text(content or "", f"{where}.content")
     if isinstance(content, str):
         return content
-    check_type(content, list, f"{where}.content")
     texts = []
     for at, part in enumerate(content or []):
         inner = f"{where}.content[{at}]"
@@ -165,6 +182,8 @@ def _content(message: Mapping[str, Any], where: str) -> str:
         field = _PARTS[part["type"]]
         if field:
             check_type(part.get(field), str, f"{inner}.{field}")
+            if not empty:
+                check_text(part[field], f"{inner}.{field}")
         texts.append(part[field] if field else f"[{part['type']}]")
     return "\n".join(texts)
 

@@ -1,5 +1,6 @@
 """What the practice model was given and what it answers, without the shape of either API."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -188,17 +189,69 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 }
 
 
+def check_fields(given: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    for name in given:
+        if name not in known:
+            raise BadRequest(
+                f"Unknown parameter: '{where}.{name}'.",
+                param=f"{where}.{name}",
+                code="unknown_parameter",
+            )
+
+
+def check_text(content: str | list[Any], where: str) -> None:
+    """OpenAI takes messages without text; others that speak its APIs do not."""
+    if not content:
+        raise BadRequest(f"Invalid '{where}': it must not be empty.", param=where)
+
+
+def check_name(name: object, where: str) -> None:
+    check_type(name, str, where)
+    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", str(name)):
+        raise BadRequest(
+            f"Invalid '{where}': string does not match pattern. Expected a string that matches "
+            "the pattern '^[a-zA-Z0-9_-]+$'.",
+            param=where,
+            code="invalid_value",
+        )
+
+
+def check_call(
+    call: object,
+    function: Mapping[str, Any],
+    seen: set[str],
+    longest: int,
+    id_field: str,
+    where: str,
+) -> None:
+    """A call that the model is said to have made; `seen` are the ids of those before it."""
+    check_type(call, str, id_field)
+    if not 0 < len(str(call)) <= longest:
+        raise BadRequest(
+            f"Invalid '{id_field}': string too long or empty. Expected at most {longest} "
+            "characters.",
+            param=id_field,
+            code="string_above_max_length",
+        )
+    if call in seen:
+        raise BadRequest(f"Duplicate tool call id '{call}'.", param=id_field)
+    seen.add(str(call))
+    check_name(function.get("name"), f"{where}.name")
+    check_type(function.get("arguments"), str, f"{where}.arguments")
+    try:
+        is_object = isinstance(json.loads(function["arguments"]), dict)
+    except (ValueError, RecursionError):
+        is_object = False
+    if not is_object:
+        raise BadRequest(
+            f"Invalid '{where}.arguments': it must be a JSON object.", param=f"{where}.arguments"
+        )
+
+
 def read_tool(tool: Mapping[str, Any], where: str) -> Tool:
     """The name, description and schema of a function, as both APIs have them."""
     name = tool.get("name")
-    check_type(name, str, f"{where}.name")
-    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", str(name)):
-        raise BadRequest(
-            f"Invalid '{where}.name': string does not match pattern. Expected a string that "
-            "matches the pattern '^[a-zA-Z0-9_-]+$'.",
-            param=f"{where}.name",
-            code="invalid_value",
-        )
+    check_name(name, f"{where}.name")
     parameters = tool.get("parameters") or {}
     check_type(parameters, dict, f"{where}.parameters")
     if parameters and parameters.get("type") != "object":

@@ -9,7 +9,10 @@ from local.practice.heard import (
     Heard,
     Message,
     Output,
+    check_call,
     check_common,
+    check_fields,
+    check_text,
     check_type,
     invalid_value,
     read_choice,
@@ -26,6 +29,13 @@ _KNOWN_WORDS = (
 _KNOWN = frozenset(_KNOWN_WORDS.split())
 _STATEFUL = ("previous_response_id", "conversation", "background", "prompt")
 _ROLES = ("assistant", "system", "developer", "user")
+_FIELDS = {
+    "message": ("type", "role", "content", "id", "status"),
+    "function_call": ("type", "call_id", "name", "arguments", "id", "status"),
+    "function_call_output": ("type", "call_id", "output", "id", "status"),
+    "reasoning": ("type", "id", "summary", "content", "encrypted_content", "status"),
+}
+_LONGEST_CALL = 64
 _PARTS: dict[str, dict[str, str | None]] = {
     "user": {"input_text": "text", "input_image": None, "input_file": None},
     "assistant": {"output_text": "text", "refusal": "refusal"},
@@ -75,19 +85,27 @@ def read(body: Mapping[str, Any]) -> Heard:
 
 def _items(given: list[Any]) -> Iterator[Message | Call | Output]:
     waiting: dict[str, str] = {}
+    seen = set[str]()
+    answered = False
     for at, item in enumerate(given):
         where = f"input[{at}]"
         check_type(item, dict, where)
-        match item.get("type", "message" if "role" in item else None):
+        kind = item.get("type", "message" if "role" in item else None)
+        if not isinstance(kind, str) or kind not in _FIELDS:
+            raise BadRequest(
+                f"Invalid value: '{kind}'.", param=f"{where}.type", code="invalid_value"
+            )
+        check_fields(item, _FIELDS[kind], where)
+        # Compatible servers make chat messages of them, where a call's output comes next.
+        if kind == "message" or (kind == "function_call" and answered):
+            _all_answered(waiting)
+        answered = kind == "function_call_output"
+        match kind:
             case "message":
                 yield _message(item, where)
             case "function_call":
-                for name in ("call_id", "name", "arguments"):
-                    check_type(item.get(name), str, f"{where}.{name}")
-                if item["call_id"] in waiting:
-                    raise BadRequest(
-                        f"Duplicate function call id {item['call_id']}.", param=f"{where}.call_id"
-                    )
+                call = item.get("call_id")
+                check_call(call, item, seen, _LONGEST_CALL, f"{where}.call_id", where)
                 waiting[item["call_id"]] = item["name"]
                 yield Call(item["call_id"], item["name"], item["arguments"])
             case "function_call_output":
@@ -102,10 +120,10 @@ def _items(given: list[Any]) -> Iterator[Message | Call | Output]:
                 yield Output(item["call_id"], waiting.pop(item["call_id"]), str(item["output"]))
             case "reasoning":
                 continue  # a client may hand back what the model thought
-            case kind:
-                raise BadRequest(
-                    f"Invalid value: '{kind}'.", param=f"{where}.type", code="invalid_value"
-                )
+    _all_answered(waiting)
+
+
+def _all_answered(waiting: Mapping[str, str]) -> None:
     if waiting:
         raise BadRequest(
             f"No tool output found for function call {next(iter(waiting))}.", param="input"
@@ -118,6 +136,7 @@ def _message(item: Mapping[str, Any], where: str) -> Message:
         raise invalid_value(role, _ROLES, f"{where}.role")
     content = item.get("content")
     check_type(content, (str, list), f"{where}.content")
+    check_text(content or "", f"{where}.content")
     text = content if isinstance(content, str) else "\n".join(_parts(role, content or [], where))
     return Message(
         "user" if role == "user" else "assistant" if role == "assistant" else "system", text
@@ -135,4 +154,5 @@ def _parts(role: str, content: list[Any], where: str) -> Iterator[str]:
         field = allowed[kind]
         if field:
             check_type(part.get(field), str, f"{inner}.{field}")
+            check_text(part[field], f"{inner}.{field}")
         yield part[field] if field else f"[{kind}]"

@@ -16,6 +16,8 @@ from cueline.engine.model import (
     Tool,
     Usage,
 )
+from cueline.log.conversation import conversation
+from cueline.log.events import Event, Input, Recorded, ToolInput, ToolOutput, TurnBegan
 from tests.calling import (
     MAKERS,
     WEATHER,
@@ -114,7 +116,7 @@ def test_a_tool_call_and_its_output_go_round(model: Model, practice: Practice) -
     assert chunks[-1] == End("stop")
 
 
-def test_parallel_calls_with_text_and_late_outputs_are_accepted(
+def test_parallel_calls_with_text_and_outputs_in_another_order_are_accepted(
     model: Model, practice: Practice
 ) -> None:
     items = (
@@ -122,7 +124,6 @@ def test_parallel_calls_with_text_and_late_outputs_are_accepted(
         Said("assistant", "One moment."),
         Called("a", "get_weather", "{}"),
         Called("b", "get_weather", "{}"),
-        Said("user", "hurry"),
         Returned("b", "rain"),
         Returned("a", "sun"),
         Said("user", "so?"),
@@ -131,13 +132,16 @@ def test_parallel_calls_with_text_and_late_outputs_are_accepted(
 
 
 def test_a_call_id_may_come_again_in_a_later_answer(model: Model, practice: Practice) -> None:
-    items = (
-        Said("user", "1"),
-        Called("call_0", "get_weather", "{}"),
-        Returned("call_0", "first"),
-        Called("call_0", "get_weather", "{}"),
-        Returned("call_0", "second"),
-    )
+    again: dict[str, Any] = {"turn": "t", "call": "call_0", "tool": "get_weather"}
+    happened: list[Event] = [
+        Input(texts=("1",)),
+        TurnBegan(turn="t", inputs=(0,)),
+        ToolInput(**again, arguments="{}"),
+        ToolOutput(**again, output="first"),
+        ToolInput(**again, arguments="{}"),
+        ToolOutput(**again, output="second"),
+    ]
+    items = conversation(Recorded(n, 0, "", event) for n, event in enumerate(happened))
     assert "answered “first”. The tool get_weather answered “second”" in text(
         call(model, asking(practice.model(), *items))
     )

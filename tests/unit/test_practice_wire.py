@@ -1,15 +1,20 @@
 """The practice model on the wire: the stock `openai` client takes it for the real one."""
 
+from collections.abc import Callable
 from typing import Any
 
 import openai
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from openai import OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from local.practice.heard import Tool
+from local.practice import chat_wire, responses_request
+from local.practice.heard import BadRequest, Tool
+from tests.history import problems_of_chat, problems_of_responses
 from tests.practice import Practice, practice
 
 __all__ = ["practice"]
@@ -158,6 +163,7 @@ OUTPUT = {"type": "function_call_output", "call_id": "c", "output": "x"}
 HELLO = {"role": "user", "content": "x"}
 CALLS = {
     "role": "assistant",
+    "content": None,
     "tool_calls": [{"id": "c", "type": "function", "function": {"name": "t", "arguments": "{}"}}],
 }
 DONE = {"role": "tool", "tool_call_id": "c", "content": "x"}
@@ -189,9 +195,11 @@ DONE = {"role": "tool", "tool_call_id": "c", "content": "x"}
         ("chat/completions", {"model": "m", "messages": [HELLO, DONE]}, "must be a response to"),
         (
             "chat/completions",
-            {"model": "m", "messages": [HELLO, {"role": "assistant", "tool_calls": []}]},
+            {"model": "m", "messages": [HELLO, {**CALLS, "tool_calls": []}]},
             "empty array",
         ),
+        ("chat/completions", {"model": "m", "messages": [HELLO, CALLS, DONE, DONE]}, "must be a"),
+        ("chat/completions", {"model": "m", "messages": [{**HELLO, "mood": 1}]}, "mood"),
         (
             "chat/completions",
             {"model": "m", "messages": [HELLO], "stream_options": {"include_usage": True}},
@@ -207,6 +215,80 @@ def test_it_is_as_strict_as_the_provider(
     error = response.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
     assert says in error["message"]
+
+
+# What may stand in a history: right, or wrong in one way.
+TEXTS: list[Any] = ["x", "x", "x", "", None, [], [{"type": "text", "text": ""}], 7]
+IDS: list[Any] = ["a", "b", "c", "", None, "x" * 41, "x" * 65]
+FUNCTIONS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["t", "t", "t", "t", "", "a tool", "t" * 65, None]),
+        "arguments": st.sampled_from(["{}", "{}", "{}", "{}", "[]", "{", "", {}, None]),
+    }
+)
+MADE = st.builds(
+    lambda id_, function: {"id": id_, "type": "function", "function": function},
+    st.sampled_from(IDS),
+    FUNCTIONS,
+)
+MESSAGES = st.one_of(
+    st.builds(
+        lambda role, content: {"role": role, "content": content},
+        st.sampled_from(["user", "user", "assistant", "system", "developer", "odd", None]),
+        st.sampled_from(TEXTS),
+    ),
+    st.builds(
+        lambda made, content: {"role": "assistant", "tool_calls": made, **content},
+        st.lists(MADE, max_size=2),
+        st.sampled_from([{"content": None}, {"content": None}, {"content": ""}, {}]),
+    ),
+    st.builds(
+        lambda call, content: {"role": "tool", "tool_call_id": call, "content": content},
+        st.sampled_from(IDS),
+        st.sampled_from(["x", "", None]),
+    ),
+    st.sampled_from([CALLS, DONE, {**HELLO, "mood": 1}, 7]),
+)
+ITEMS = st.one_of(
+    st.builds(
+        lambda role, content: {"role": role, "content": content},
+        st.sampled_from(["user", "user", "assistant", "system", "developer", "tool", None]),
+        st.sampled_from(["x", "x", "x", "", None, [], [{"type": "input_text", "text": ""}], 7]),
+    ),
+    st.builds(
+        lambda call, function: {"type": "function_call", "call_id": call, **function},
+        st.sampled_from(IDS),
+        FUNCTIONS,
+    ),
+    st.builds(
+        lambda call, output: {"type": "function_call_output", "call_id": call, "output": output},
+        st.sampled_from(IDS),
+        st.sampled_from(["x", "x", "", None]),
+    ),
+    st.sampled_from([CALL, OUTPUT, {**HELLO, "mood": 1}, {"type": "odd"}, 7]),
+)
+
+
+def refused(read: Callable[[Any], object], body: dict[str, Any]) -> bool:
+    try:
+        read(body)
+    except BadRequest:
+        return True
+    return False
+
+
+@settings(max_examples=400)
+@given(st.lists(MESSAGES, max_size=5))
+def test_it_refuses_every_chat_history_that_some_server_refuses(messages: list[Any]) -> None:
+    body = {"model": "m", "messages": messages}
+    assert refused(chat_wire.read, body) == bool(problems_of_chat(body))
+
+
+@settings(max_examples=400)
+@given(st.lists(ITEMS, max_size=5))
+def test_it_refuses_every_responses_history_that_some_server_refuses(items: list[Any]) -> None:
+    body = {"model": "m", "input": items}
+    assert refused(responses_request.read, body) == bool(problems_of_responses(body))
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"[" * 50_000, b"\xff"])
