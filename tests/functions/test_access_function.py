@@ -89,6 +89,15 @@ def test_json_will_do_and_so_will_the_other_path(access: Access) -> None:
         assert comes_in(access, answer.json["access_token"])
 
 
+def test_json_may_leave_the_grant_out_as_a_published_client_does(access: Access) -> None:
+    given = {name: CLIENT[name] for name in ("client_id", "client_secret")}
+    answer = call(event("POST", "/oauth2/token", given))
+    assert comes_in(access, answer.json["access_token"])
+    assert form(**given).json["error"] == "invalid_request"
+    other = call(event("POST", "/oauth2/token", given | {"grant_type": "password"}))
+    assert other.json["error"] == "unsupported_grant_type"
+
+
 def test_http_basic_will_do(access: Access) -> None:
     grant = {"grant_type": "client_credentials"}
     for more in ({}, {"client_id": "k1"}, {"client_id": ""}):

@@ -18,6 +18,7 @@ from cueline.errors import InvalidRequest, Unavailable, unexpected
 
 logger = logging.getLogger(__name__)
 
+GRANT = "client_credentials"
 TOKEN_SECONDS = 1800
 MAX_BODY = 10_000
 """Characters, far above what a client has to say."""
@@ -95,10 +96,14 @@ def _parameters(content_type: str, rendered: str, is_base64: bool) -> dict[str, 
     body = raw_body(rendered, is_base64)
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "application/json":
-        found = read_json(body, content_type)
-        if not all(isinstance(value, str) for value in found.values()):
-            raise _Refused("invalid_request", "Every parameter must be a string.")
-        return {name: value for name, value in found.items() if value}
+        # A published client sends JSON without the grant, of which there is but one.
+        found = {"grant_type": GRANT}
+        for name, value in read_json(body, content_type).items():
+            if not isinstance(value, str | None):
+                raise _Refused("invalid_request", "Every parameter must be a string.")
+            if value:
+                found[name] = value
+        return found
     if kind != "application/x-www-form-urlencoded":
         raise _Refused(
             "invalid_request", "Send a form (application/x-www-form-urlencoded) or JSON."
@@ -143,7 +148,7 @@ def _basic(encoded: str) -> tuple[str, str]:
 def _check_grant(given: Mapping[str, str]) -> None:
     if "grant_type" not in given:
         raise _Refused("invalid_request", "Send grant_type=client_credentials.")
-    if given["grant_type"] != "client_credentials":
+    if given["grant_type"] != GRANT:
         raise _Refused("unsupported_grant_type", "The only grant_type is client_credentials.")
 
 
