@@ -256,3 +256,19 @@ async def test_the_async_client_does_the_same(url: str, unique: str) -> None:
     await client.agents.delete(unique)
     with pytest.raises(NotFoundError):
         await client.agents.get(unique)
+
+
+# --- client credentials --------------------------------------------------------------------------
+
+
+def test_client_credentials_take_the_place_of_a_key(url: str, agent: str) -> None:
+    environment = VectaraEnvironment(default=url, auth=url)
+    client = Vectara(environment=environment, client_id="me", client_secret="hush")
+    session = client.agent_sessions.create(agent)
+    assert say(client, agent, session.key, "Hello!")[-1].type == "agent_output"
+
+
+async def test_client_credentials_will_do_for_the_async_client(url: str, agent: str) -> None:
+    environment = VectaraEnvironment(default=url, auth=url)
+    client = AsyncVectara(environment=environment, client_id="me", client_secret="hush")
+    assert (await client.agents.get(agent)).key == agent

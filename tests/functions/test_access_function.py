@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,8 +24,6 @@ FORM = "application/x-www-form-urlencoded"
 CLIENT = {"client_id": "k1", "client_secret": "hush", "grant_type": "client_credentials"}
 HALF_HOUR = 1_800_000
 
-Token = Callable[..., Answer]
-
 
 @pytest.fixture
 def access(ports: Ports, monkeypatch: pytest.MonkeyPatch) -> Access:
@@ -42,7 +40,9 @@ def call(given: dict[str, Any]) -> Answer:
 
 
 def form(
-    path: str = "/oauth2/token", headers: dict[str, str] | None = None, **given: str
+    given: Mapping[str, str],
+    headers: Mapping[str, str] | None = None,
+    path: str = "/oauth2/token",
 ) -> Answer:
     text = urlencode(given)
     return call(event("POST", path, text, headers={"content-type": FORM, **(headers or {})}))
@@ -66,7 +66,7 @@ def comes_in(access: Access, token: str) -> bool:
 def test_a_key_s_id_and_secret_give_a_token_for_half_an_hour(
     access: Access, clock: FakeClock
 ) -> None:
-    answer = form(**CLIENT)
+    answer = form(CLIENT)
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-store"
@@ -84,7 +84,7 @@ def test_a_key_s_id_and_secret_give_a_token_for_half_an_hour(
 
 def test_json_will_do_and_so_will_the_other_path(access: Access) -> None:
     for path in ("/oauth2/token", "/oauth/token"):
-        assert comes_in(access, form(path, **CLIENT).json["access_token"])
+        assert comes_in(access, form(CLIENT, path=path).json["access_token"])
         answer = call(event("POST", path, CLIENT))
         assert comes_in(access, answer.json["access_token"])
 
@@ -93,7 +93,7 @@ def test_json_may_leave_the_grant_out_as_a_published_client_does(access: Access)
     given = {name: CLIENT[name] for name in ("client_id", "client_secret")}
     answer = call(event("POST", "/oauth2/token", given))
     assert comes_in(access, answer.json["access_token"])
-    assert form(**given).json["error"] == "invalid_request"
+    assert form(given).json["error"] == "invalid_request"
     other = call(event("POST", "/oauth2/token", given | {"grant_type": "password"}))
     assert other.json["error"] == "unsupported_grant_type"
 
@@ -101,26 +101,24 @@ def test_json_may_leave_the_grant_out_as_a_published_client_does(access: Access)
 def test_http_basic_will_do(access: Access) -> None:
     grant = {"grant_type": "client_credentials"}
     for more in ({}, {"client_id": "k1"}, {"client_id": ""}):
-        answer = form(headers=basic("k1", "hush"), **grant, **more)
+        answer = form({**grant, **more}, basic("k1", "hush"))
         assert comes_in(access, answer.json["access_token"])
-    assert form(headers=basic("k1", "%68ush"), **grant).status == 200  # urlencoded, says the RFC
-    assert form(headers=basic("k1", "hash"), **grant).json["error"] == "invalid_client"
+    assert form(grant, basic("k1", "%68ush")).status == 200  # urlencoded, says the RFC
+    assert form(grant, basic("k1", "hash")).json["error"] == "invalid_client"
 
 
 def test_a_key_in_another_header_changes_nothing(access: Access) -> None:
     """Clients send the key that they found in their environment along."""
-    assert (
-        form(headers={"x-api-key": "foreign", "Authorization": "Bearer x"}, **CLIENT).status == 200
-    )
+    assert form(CLIENT, {"x-api-key": "foreign", "Authorization": "Bearer x"}).status == 200
 
 
 def test_a_token_lives_no_longer_than_its_secret(access: Access, clock: FakeClock) -> None:
     access.keys.put(Key("k2", "Ops", (Secret(hashed("brief"), clock.ms + 60_500),), 1))
-    answer = form(**CLIENT | {"client_id": "k2", "client_secret": "brief"})
+    answer = form(CLIENT | {"client_id": "k2", "client_secret": "brief"})
     assert answer.json["expires_in"] == 60
     clock.ms += 60_500
     assert not comes_in(access, answer.json["access_token"])
-    assert form(**CLIENT | {"client_id": "k2", "client_secret": "brief"}).status == 401
+    assert form(CLIENT | {"client_id": "k2", "client_secret": "brief"}).status == 401
 
 
 @pytest.mark.parametrize(
@@ -132,7 +130,7 @@ def test_a_token_lives_no_longer_than_its_secret(access: Access, clock: FakeCloc
     ],
 )  # fmt: skip
 def test_a_wrong_client_is_401_with_a_challenge(access: Access, wrong: dict[str, str]) -> None:
-    answer = form(**CLIENT | wrong)
+    answer = form(CLIENT | wrong)
     assert (answer.status, answer.json["error"]) == (401, "invalid_client")
     assert answer.json["error_description"]
     assert answer.headers["www-authenticate"] == 'Basic realm="cueline"'
@@ -143,7 +141,7 @@ def test_a_wrong_client_is_401_with_a_challenge(access: Access, wrong: dict[str,
     "given", ["!", "k1", base64.b64encode(b"k1").decode(), "x" * 5000, "\u20ac"]
 )
 def test_basic_that_is_none_is_401(access: Access, given: str) -> None:
-    answer = form(headers={"authorization": f"Basic {given}"}, grant_type="client_credentials")
+    answer = form({"grant_type": "client_credentials"}, {"authorization": f"Basic {given}"})
     assert (answer.status, answer.json["error"]) == (401, "invalid_client")
 
 
@@ -174,9 +172,9 @@ def test_a_wrong_request_says_what_is_wrong(
 
 
 def test_a_client_says_who_it_is_in_one_way_only(access: Access) -> None:
-    assert form(headers=basic("k1", "hush"), **CLIENT).json["error"] == "invalid_request"
+    assert form(CLIENT, basic("k1", "hush")).json["error"] == "invalid_request"
     other = {"grant_type": "client_credentials", "client_id": "k2"}
-    assert form(headers=basic("k1", "hush"), **other).json["error"] == "invalid_request"
+    assert form(other, basic("k1", "hush")).json["error"] == "invalid_request"
 
 
 def test_a_body_may_come_in_base64(access: Access) -> None:
@@ -191,10 +189,10 @@ def test_everybody_gets_a_token_where_access_is_not_checked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bootstrap, "access", lambda: None)
-    answer = form(**CLIENT | {"client_secret": "whatever"})
+    answer = form(CLIENT | {"client_secret": "whatever"})
     assert (answer.status, answer.json["expires_in"]) == (200, 1800)
     assert caller_of({"authorization": f"Bearer {answer.json['access_token']}"}, None)
-    assert form(client_id="k1", grant_type="client_credentials").status == 401
+    assert form({"client_id": "k1", "grant_type": "client_credentials"}).status == 401
 
 
 def test_a_store_that_does_not_answer_is_503(
@@ -204,7 +202,7 @@ def test_a_store_that_does_not_answer_is_503(
         raise Unavailable("The store does not answer.")
 
     monkeypatch.setattr(type(access.keys), "get", down)
-    answer = form(**CLIENT)
+    answer = form(CLIENT)
     assert (answer.status, answer.json["error"]) == (503, "temporarily_unavailable")
 
 
@@ -229,16 +227,16 @@ def log() -> Iterator[io.StringIO]:
 def test_no_secret_and_no_token_is_in_the_log(
     access: Access, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = form(**CLIENT).json["access_token"]
-    form(headers=basic("k1", "hush"), grant_type="client_credentials")
-    form(headers={"authorization": "Basic hush"}, **CLIENT | {"client_secret": "hush-hush"})
+    token = form(CLIENT).json["access_token"]
+    form({"grant_type": "client_credentials"}, basic("k1", "hush"))
+    form(CLIENT | {"client_secret": "hush-hush"}, {"authorization": "Basic hush"})
     call(event("POST", "/oauth2/token", '{"client_secret": "hush'))
 
     def broken(*_: object) -> None:
         raise ValueError("hush")
 
     monkeypatch.setattr(type(access.keys), "get", broken)
-    answer = form(**CLIENT)
+    answer = form(CLIENT)
     assert (answer.status, answer.json["error"]) == (500, "server_error")
     told = log.getvalue()
     assert "ValueError" in told
@@ -268,7 +266,7 @@ def test_a_page_may_read_a_token_and_a_refusal(
 ) -> None:
     monkeypatch.setattr(bootstrap, "cors", lambda: Cors({"https://example.com"}))
     for wrong in ({}, {"client_secret": "wrong"}):
-        answer = form(headers={"origin": "https://example.com"}, **CLIENT | wrong)
+        answer = form(CLIENT | wrong, {"origin": "https://example.com"})
         assert answer.headers["access-control-allow-origin"] == "https://example.com"
-        answer = form(headers={"origin": "https://example.org"}, **CLIENT | wrong)
+        answer = form(CLIENT | wrong, {"origin": "https://example.org"})
         assert "access-control-allow-origin" not in answer.headers

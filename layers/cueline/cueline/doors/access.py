@@ -1,9 +1,9 @@
 """Who may come in: one check for every door, each of which answers in its own shape.
 
-A caller sends a key, `<id>.<secret>`, or an access token that was made for one (`cueline.doors.oauth`),
-`token.<id>.<expires at>.<signature>`. A token is stored nowhere. It ends with the secret that it was
-made for: the signature is over that secret's hash, under a secret that only the deployment has, since
-whoever reads the table must not be able to sign.
+A caller sends a key, `<id>.<secret>`, or an access token that was made for one by
+`cueline.doors.oauth`, `token.<id>.<expires at>.<signature>`. A token is stored nowhere. It ends
+with the secret that it was made for: the signature is over that secret's hash, under a secret that
+only the deployment has, since whoever reads the table must not be able to sign.
 """
 
 import hashlib
