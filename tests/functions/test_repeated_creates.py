@@ -209,6 +209,14 @@ def test_after_a_change_it_is_a_conflict(ask: Ask, path: str, make: Make) -> Non
     assert make(key="mine", name="N").status == 409
 
 
+def test_a_made_up_key_that_is_taken_by_chance_is_no_retry(
+    ask: Ask, path: str, make: Make, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "random", lambda: 0.5)
+    assert make().json["key"] != make().json["key"]
+    assert count(ask, path) == 2
+
+
 def test_what_names_no_key_is_made_each_time(ask: Ask, path: str, make: Make) -> None:
     assert make().json["key"] != make().json["key"]
     assert count(ask, path) == 2
