@@ -18,13 +18,15 @@ def model(provider: str | None) -> str:
 def key(endpoint: str) -> str:
     return (
         "\nEvery request needs a key in x-api-key. To make one:\n"
-        f"  AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=test "
-        "AWS_SECRET_ACCESS_KEY=test make key NAME=me"
+        f"  KEY=$(AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=test "
+        "AWS_SECRET_ACCESS_KEY=test make -s key NAME=me)"
     )
 
 
-def ready(url: str) -> str:
-    base, post = f"{url}/v2/agents", "-H 'content-type: application/json' -d"
+def ready(url: str, *, checked: bool) -> str:
+    """`checked` says that access is."""
+    key = '-H "x-api-key: $KEY" ' if checked else ""
+    base, post = f"{url}/v2/agents", f"{key}-H 'content-type: application/json' -d"
     return (
         f"\nCueline is ready at {url}. Three commands to try:\n"
         f"  curl {base} {post} '{_AGENT}'\n"

@@ -70,9 +70,10 @@ class Stack:
         logs = self.state / "logs"
         self._say(greeting.model(None if practice else provider))
         self._say(f"logs are in {logs}; Ctrl-C stops everything and keeps its state")
-        if parameters["Auth"] == "on":
+        checked = parameters["Auth"] == "on"
+        if checked:
             print(greeting.key(self.endpoint))
-        print(greeting.ready(self.url), flush=True)
+        print(greeting.ready(self.url, checked=checked), flush=True)
 
     def _ports(self) -> dict[str, int]:
         """The same at every start: the deployed stack's settings name them."""

@@ -121,6 +121,21 @@ def test_a_doors_own_error_comes_through(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (answer.status_code, answer.json()) == (404, {"code": "c"})
 
 
+def test_a_local_page_is_told_its_origin_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the functions say for the origins that they know."""
+    page = "http://localhost:3000"
+    told = {"access-control-allow-origin": "https://example.com", "vary": "origin",
+            "access-control-expose-headers": "x-request-id, retry-after"}  # fmt: skip
+    for method, path in (("GET", "/v2/agents"), ("POST", EVENTS)):
+        upstream = Upstream(lambda _: said(200, {}, **told))
+        answer = through(upstream, monkeypatch, method=method, url=path, headers={"origin": page})
+        for name, value in (
+            ("access-control-allow-origin", page),
+            ("access-control-expose-headers", "x-request-id, retry-after"),
+        ):
+            assert answer.headers.get_list(name) == [value]
+
+
 def test_an_upstream_that_is_away_is_an_honest_502(monkeypatch: pytest.MonkeyPatch) -> None:
     def away(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
