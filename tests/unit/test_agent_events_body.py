@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cueline.doors.agent_events.body import MAX_BODY, MAX_DEPTH, raw_body, read_json
 from cueline.doors.agent_events.idempotency import digest
-from cueline.doors.agent_events.post import PostedMessage, parse_post
+from cueline.doors.agent_events.post import PostedInterrupt, PostedMessage, parse_post
 from cueline.errors import CuelineError, InvalidMessageContent, InvalidRequest, NotBuilt
 
 JSON = "application/json"
