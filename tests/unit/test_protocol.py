@@ -10,34 +10,40 @@ import pytest
 
 from cueline.adapters.memory import MemoryLog
 from cueline.engine import sessions
-from cueline.engine.accept import Arrival
-from cueline.engine.append import Writer
+from cueline.engine.accept import Arrival, accept
+from cueline.engine.append import IdempotencyKey, Writer
 from cueline.engine.inline import Caller, Inline
+from cueline.engine.interrupt import interrupt
 from cueline.engine.ports import Agent, WakeUp
 from cueline.engine.turn import Limits
 from cueline.engine.worker import Worker
 from cueline.errors import Conflict, NotFound, TooManyPending
 from cueline.log.events import (
     Answered,
+    AsideBegan,
     Event,
     Input,
     InputsFailed,
+    InputsTaken,
+    PartlyAnswered,
     Policy,
     SessionDeleted,
     TurnAbandoned,
     TurnBegan,
     TurnFailed,
     TurnHandedOver,
+    TurnInterrupted,
 )
 from cueline.log.segment import Keyed, Segment, Session
-from cueline.log.state import State, Turn, fold, offsets
+from cueline.log.state import State, Turn, covered, fold, offsets, steering, waiting_asides
 from tests.simulation import Model, Process, World
 
 RUNS = int(os.environ.get("PROTOCOL_RUNS", "400"))
 SESSION = "a.s"
 LEASE = 30
 LAST = "the last message"
-POLICIES: Sequence[Policy] = ("enqueue", "coalesce", "silent")
+ENDINGS = Answered | TurnFailed | TurnInterrupted | InputsFailed
+POLICIES: Sequence[Policy] = ("enqueue", "coalesce", "silent", "interrupt", "steer", "aside")
 
 
 @dataclass
@@ -62,11 +68,24 @@ class Story:
             name = f"input {n}"
             if r.random() < 0.1:
                 world.poison.add(name)
-            if r.random() < 0.6:
-                self._later(lambda me, name=name: self.post(me, name))
-            else:
-                policy = r.choice(POLICIES)
-                self._later(lambda me, name=name, policy=policy: self.send(me, name, policy))
+            key = IdempotencyKey(name, name) if r.random() < 0.3 else None
+            for _ in range(1 + bool(key and r.random() < 0.5)):  # with a key, it may be repeated
+                if r.random() < 0.6:
+                    queues = r.random() < 0.5
+                    self._later(
+                        lambda me, name=name, key=key, queues=queues: self.post(
+                            me, name, key, queues=queues
+                        )
+                    )
+                else:
+                    policy = r.choice(POLICIES)
+                    self._later(
+                        lambda me, name=name, policy=policy, key=key: self.send(
+                            me, name, policy, key
+                        )
+                    )
+            if r.random() < 0.1:
+                self._later(self.interrupt)
         for _ in range(r.choice([0, 0, 0, 0, 1, 2])):
             self._later(self.delete)
         world.run(self.work)
@@ -105,7 +124,7 @@ class Story:
             if not found and segment.attempt not in [s.attempt for s in known]:
                 known.append(segment)
                 for event in segment.events:
-                    if isinstance(event, TurnBegan):
+                    if isinstance(event, TurnBegan | AsideBegan):
                         self.alive[event.turn] = self.world.now
                     if isinstance(event, TurnAbandoned):
                         silence = self.silence[event.turn]
@@ -130,16 +149,19 @@ class Story:
 
         beats.beat, beats.look = beaten, looked  # type: ignore[method-assign]
 
-    def post(self, me: Process, name: str) -> None:
-        """Door 1: refused while another turn runs, else hosted here."""
+    def post(
+        self, me: Process, name: str, key: IdempotencyKey | None = None, *, queues: bool = False
+    ) -> None:
+        """Door 1: refused while another turn runs or queued behind it, and hosted here."""
         ports = self.world.ports(me)
         limits = Limits(lease=LEASE, freezes=self.world.random.random() < 0.8)
         inline = Inline(ports, lambda: Model(self.world, me), limits)
         while True:
             try:
                 session, tail = sessions.find(ports, "a", "s")
-                new = Input(texts=(name,), digest=name)
-                arrival = Arrival(new, queues=False)
+                policy: Policy = "steer" if queues and len(name) % 2 else "enqueue"
+                new = Input(texts=(name,), digest="" if key else name, policy=policy)
+                arrival = Arrival(new, queues=queues, since=-1 if queues else None, key=key)
                 waiting = inline.accept(session, ports.agents.get("a"), tail, arrival, "")
                 break
             except NotFound:
@@ -160,23 +182,25 @@ class Story:
         if refused and caller.limits.freezes:
             host.frozen_until = self.world.now + self.world.random.uniform(0, 600)
 
-    def send(self, me: Process, name: str, policy: Policy) -> None:
-        """Another door: append, then wake-up, then acknowledge."""
+    def send(
+        self, me: Process, name: str, policy: Policy, key: IdempotencyKey | None = None
+    ) -> None:
+        """Another door, whose callers do not host."""
         ports = self.world.ports(me)
         try:
             session, tail = sessions.find(ports, "a", "s")
+            writer = Writer(ports.log, ports.clock, SESSION, "")
+            arrival = Arrival(Input(texts=(name,), policy=policy), key=key)
+            accept(ports, writer, tail, arrival, LEASE, hosts=False)
         except NotFound:
-            return
-        writer = Writer(ports.log, ports.clock, SESSION, "")
-        new = Input(texts=(name,), policy=policy)
-        try:
-            _, segment = writer.append(tail.head, lambda state, _: () if state.deleted else (new,))
-        except NotFound:
-            return  # made anew meanwhile
-        if segment:
-            if policy != "silent":
-                ports.wake_ups.send(WakeUp(SESSION))
-            self.acknowledged.add((session.incarnation, name))
+            return  # or made anew meanwhile
+        self.acknowledged.add((session.incarnation, name))
+
+    def interrupt(self, me: Process) -> None:
+        ports = self.world.ports(me)
+        with suppress(NotFound):
+            _, tail = sessions.find(ports, "a", "s")
+            interrupt(ports, Writer(ports.log, ports.clock, SESSION, ""), tail.head, None)
 
     def delete(self, me: Process) -> None:
         ports = self.world.ports(me)
@@ -202,23 +226,29 @@ class Story:
             taken_over: Turn | None = None
             names: dict[str, int] = {}
             ends: dict[int, list[str]] = defaultdict(list)
+            interrupted: Counter[str] = Counter()
             for segment in segments:
                 assert segment.at == at, "the log is dense"
                 assert not state.deleted, "nothing is written to a deleted incarnation"
                 for event in segment.events:
                     seen[event.type] += 1
                     before, state = state, fold(state, at, event)
-                    self._check(before, event)
+                    self._check(before, event, state)
                     if isinstance(event, TurnAbandoned):
                         taken_over = before.running(event.turn)
-                    if isinstance(event, InputsFailed):
+                    if isinstance(event, InputsFailed) and event.code == "turn_abandoned":
                         assert taken_over, "only a takeover gives an input up"
                         asking = [i for i in taken_over.inputs if i.asks]
                         assert len(asking) == 1, "an error takes no neighbour with it"
                     if isinstance(event, Input):
                         assert event.texts[0] not in names, "no input is doubled"
                         names[event.texts[0]] = at
-                    if isinstance(event, Answered | TurnFailed | InputsFailed):
+                    if isinstance(event, PartlyAnswered):
+                        assert interrupted[event.turn] == 1, "told once, of an interrupted turn"
+                        interrupted[event.turn] += 1
+                    if isinstance(event, TurnInterrupted):
+                        interrupted[event.turn] += 1
+                    if isinstance(event, ENDINGS):
                         for offset in event.inputs:
                             ends[offset].append(event.type)
                     at += 1
@@ -233,8 +263,11 @@ class Story:
         self._check_sweeps()
         return seen
 
-    def _check(self, before: State, event: Event) -> None:
+    def _check(self, before: State, event: Event, after: State) -> None:
         waiting = offsets(before.pending)
+        turn = getattr(event, "turn", None)
+        if before.open and after.open != before.open and not after.deleted:
+            assert turn == before.open.id, "only its own events change the main turn"
         match event:
             case TurnBegan():
                 assert before.open is None, "one turn at a time"
@@ -243,6 +276,21 @@ class Story:
                 taken = [o for o in asking if o in event.inputs]
                 assert taken, "a silent input asks for nothing"
                 assert taken == asking[: len(taken)], "turns take in the order of acceptance"
+                if not any(map(before.suspect, before.pending)):
+                    left = [i for i in before.pending if i.offset not in event.inputs]
+                    assert all(i.offset > taken[-1] for i in left), "silent ones are absorbed"
+                    assert not any(i.policy == "interrupt" for i in left), "all that interrupted"
+            case AsideBegan():
+                assert before.open, "an aside is beside an open turn"
+                assert not before.aside, "one at a time"
+                assert set(event.inputs) <= {i.offset for i in waiting_asides(before)}
+            case InputsTaken():
+                assert before.running(event.turn), "no closed turn takes anything"
+                assert event.inputs == offsets(steering(before, event.turn)), "only what steers"
+            case TurnInterrupted():
+                running = before.running(event.turn)
+                assert running, "only a running turn is interrupted"
+                assert event.inputs == covered(before, running)
             case Answered() | TurnFailed() | TurnAbandoned() | TurnHandedOver():
                 assert before.running(event.turn), "no closed turn says anything"
             case InputsFailed():
@@ -270,3 +318,7 @@ def test_every_law_holds_under_any_schedule(block: int) -> None:
     assert seen["answered"]
     assert seen["turn_handed_over"]
     assert seen["turn_abandoned"], "the schedules are hostile"
+    assert seen["inputs_taken"]
+    assert seen["aside_began"]
+    assert seen["turn_interrupted"]
+    assert seen["partly_answered"]
