@@ -22,7 +22,7 @@ LAMBDA_PLATFORM := manylinux2014_x86_64
 PARAMETERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check build deploy key keys lock clean environments
+.PHONY: help run test check bench build deploy key keys lock clean environments
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ check: $(VENV) ## Check format, lint and types
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+
+bench: $(VENV) ## Measure the budgets beside a bare app; some 8 minutes, more is counted with valgrind
+	@PYTHONPATH=layers/cueline .venv/bin/python -m tests.bench
 
 build: $(SAM) ## Build what AWS gets, into .aws-sam/build
 	PATH="$(CURDIR)/.venv/bin:$$PATH" LAYER_PLATFORM=$(LAMBDA_PLATFORM) .envs/sam/bin/sam build \
@@ -65,7 +68,7 @@ lock: $(LOCKER) ## Compile every lock again from its .in file
 	done
 
 clean: ## Remove what was built and the local stack's state; keep the environments
-	rm -rf .aws-sam .local .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .aws-sam .bench .local .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 environments:
 	@$(MAKE) -s --no-print-directory -j4 $(VENV) $(EMULATOR) $(SAM) $(CLIENTS)

@@ -1,0 +1,84 @@
+"""Sessions with a past, written as Cueline would have written it."""
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cueline.adapters.dynamodb.items import (
+    Item,
+    agent_to_item,
+    segment_to_item,
+    session_to_item,
+    size_of,
+)
+from cueline.engine.ports import Agent, Instruction
+from cueline.log.events import Answered, Input, TurnBegan
+from cueline.log.segment import Segment, Session
+from cueline.log.state import State, reduce
+from tests.bench.model import INSTRUCTIONS, QUESTION, deltas
+from tests.contract.backends import TABLE
+
+EVENTS_A_TURN = 3
+SEGMENTS_A_TURN = 2
+MESSAGES_A_TURN = 2
+_INCARNATION = int(time.time() * 1000)
+_BATCH = 25
+
+
+def turns_of(events: int) -> int:
+    """Of so many events, as near as whole turns come."""
+    return max(1, round(events / EVENTS_A_TURN))
+
+
+def create_agent(dynamodb: Any, model: str) -> None:
+    """Under the model's name as its key."""
+    now = int(time.time() * 1000)
+    said = (Instruction(name="main", template=INSTRUCTIONS),)
+    agent = Agent(
+        key=model, name=model, model=model, instructions=said, created_at=now, updated_at=now
+    )
+    dynamodb.put_item(TableName=TABLE, Item=agent_to_item(agent, uuid.uuid4().hex))
+
+
+def create_session(dynamodb: Any, model: str, turns: int) -> str:
+    """The key of a new session of the agent, in which so many turns were."""
+    key = uuid.uuid4().hex[:12]
+    session = Session(model, key, _INCARNATION, "A talk", _INCARNATION)
+    items = [session_to_item(session, uuid.uuid4().hex, _INCARNATION)]
+    items += [segment_to_item(session.id, _INCARNATION, one) for one in segments(model, turns)]
+    for n in range(0, len(items), _BATCH):
+        puts = [{"PutRequest": {"Item": item}} for item in items[n : n + _BATCH]]
+        dynamodb.batch_write_item(RequestItems={TABLE: puts})
+    return key
+
+
+def segments(model: str, turns: int) -> Iterator[Segment]:
+    state, at = State(), 0
+    answer = "".join(deltas(model))
+    for _ in range(turns):
+        turn = uuid.uuid4().hex
+        asked = Input(texts=(QUESTION,), digest=uuid.uuid4().hex[:22])
+        begin = (asked, TurnBegan(turn=turn, inputs=(at,)))
+        end = (Answered(turn=turn, inputs=(at,), text=answer),)
+        for events in (begin, end):
+            state = reduce(state, at, events)
+            ids = uuid.uuid4().hex, uuid.uuid4().hex
+            yield Segment(at, events, state, ids[0], int(time.time() * 1000), ids[1])
+            at += len(events)
+
+
+def window_of(model: str, turns: int) -> int:
+    """Bytes, as stored, of so many turns late in a session: what a window of them must hold."""
+    long_ago = 100
+    session = f"{model}.{'0' * 12}"
+    late = list(segments(model, long_ago + turns))[-SEGMENTS_A_TURN * turns :]
+    items: Sequence[Item] = [segment_to_item(session, _INCARNATION, one) for one in late]
+    return sum(map(size_of, items))
+
+
+def messages(model: str, turns: int) -> list[dict[str, str]]:
+    """The same talk as a provider's client takes it."""
+    answer = "".join(deltas(model))
+    asked = {"role": "user", "content": QUESTION}
+    return [asked, {"role": "assistant", "content": answer}] * turns

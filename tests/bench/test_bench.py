@@ -1,0 +1,78 @@
+"""The bench itself: it runs, and counts what a turn is known to need. Its times are not judged."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from local.template import ROOT
+from tests.bench.calls import units_of
+from tests.bench.report import Row, table
+
+RESULTS = ROOT / ".bench/quick/results.json"
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, dict[str, Any]]:
+    """The rows of a short run, by what they are."""
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.bench"],
+        env={**os.environ, "BENCH_QUICK": "1", "PYTHONPATH": "layers/cueline"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert "budgets missed" in run.stdout
+    return {row["what"]: row for row in json.loads(RESULTS.read_text())["rows"]}
+
+
+def figure(measured: dict[str, dict[str, Any]], what: str) -> float:
+    assert measured[what]["measured"] is not None, measured[what]["note"]
+    return float(measured[what]["measured"])
+
+
+def test_a_plain_turn_is_three_calls_two_of_them_before_the_model(
+    measured: dict[str, dict[str, Any]],
+) -> None:
+    assert figure(measured, "20 messages: calls") == 3
+    assert figure(measured, "20 messages: calls before the model") == 2
+
+
+def test_units_do_not_grow_with_the_session(measured: dict[str, dict[str, Any]]) -> None:
+    window = "window of 20 messages"
+    for what in ("calls", "write units", "read units"):
+        near, far = (f"{window}, {events} events: {what}" for events in ("100", "1,000"))
+        assert figure(measured, near) == figure(measured, far)
+
+
+def test_every_part_of_a_run_has_its_rows(measured: dict[str, dict[str, Any]]) -> None:
+    topics = " ".join(row["topic"] for row in measured.values())
+    for part in ("DynamoDB", "bare app", "wake-up", "dollars", "Streaming", "busy session"):
+        assert part in topics
+
+
+def test_what_is_over_its_budget_is_called_missed() -> None:
+    told = "\n".join(table([Row("CPU", "a", 2.0, "ms", 1.0), Row("CPU", "b", 1.0, "ms", 1.0)]))
+    assert [line.split()[-1] for line in told.splitlines()[-2:]] == ["MISSED", "met"]
+
+
+def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+    row = Row("CPU", "a", None, "ms", 1.0, note="no valgrind here")
+    assert row.met is None
+    assert "not measured" in "\n".join(table([row]))
+
+
+def test_units_are_those_of_whole_items_and_of_sums() -> None:
+    item = {"pk": {"S": "p" * 1022}}  # with its name 1,024 bytes
+    larger = {"pk": {"S": "p" * 1023}}
+    put = {"operation": "PutItem", "answer": {}}
+    assert units_of({**put, "params": {"Item": item}}) == (1, 0)
+    assert units_of({**put, "params": {"Item": larger}}) == (2, 0)
+    query = {"operation": "Query", "params": {"ConsistentRead": True}}
+    assert units_of({**query, "answer": {"Items": [item] * 4}}) == (0, 1)
+    assert units_of({**query, "answer": {"Items": [item] * 3 + [larger]}}) == (0, 2)
+    assert units_of({**query, "answer": {"Items": []}}) == (0, 1)
