@@ -38,7 +38,7 @@ class Meter:
 
     def turn(self, talk: Talk) -> float:
         """Millions of instructions, the mean of some turns."""
-        talk.take(1)
+        talk.take(3)
         talk.prepare(TURNS)
         self._tell("zero")
         talk.take(TURNS)

@@ -49,6 +49,8 @@ class Conditions:
     """How far the clocks of two processes may be apart."""
     failing: float = 0.0
     """Model calls that fail, in every way that the practice model knows."""
+    patience: int = 20
+    """How long a door lets a caller wait."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,9 @@ def environment(given: Given) -> dict[str, str]:
         "TABLE_NAME": given.table,
         "WAKE_UPS_URL": given.queue,
         "AUTH": "off",
-        "WAIT_SECONDS": "20",
-        "STREAM_SECONDS": "20",
-        "TURN_SECONDS": "20",
+        "WAIT_SECONDS": str(given.conditions.patience),
+        "STREAM_SECONDS": str(given.conditions.patience),
+        "TURN_SECONDS": "8",
         "LEASE_SECONDS": "2",
         "OPENAI_BASE_URL": f"{given.model}/v1",
         "POWERTOOLS_LOG_LEVEL": "WARNING",

@@ -97,11 +97,14 @@ def crashing(shared: Base, stops: tuple[Stop, ...] = ()) -> Iterator[Crashes]:
 def test_whoever_hosts_a_turn_may_stop_anywhere(shared: Base) -> None:
     """And its caller, who asks again under its key, gets the one answer that there is."""
     with crashing(shared) as crashes:
-        counted = {}
+        points: list[tuple[str, str, int]] = []
         for joined in ("", "And me."):
             session = crashes.session(f"all-{bool(joined)}", "Hello.")
             crashes.host(session, "Hello.", joined)
-            counted[joined] = len(crashes.wait_for("steps", session).split())
+            steps = crashes.wait_for("steps", session).split()
+            # Up to the one who joins, both are the same.
+            first = steps.index("model.chunk") + 2 if joined else 0
+            points += itertools.product([joined], HOWS, range(first, len(steps)))
 
         def crash(joined: str, how: str, step: int) -> None:
             session = crashes.session(f"{how}-{bool(joined)}-{step}", "Hello.")
@@ -111,14 +114,9 @@ def test_whoever_hosts_a_turn_may_stop_anywhere(shared: Base) -> None:
             assert again.status == 201, again
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            points = [
-                pool.submit(crash, joined, how, step)
-                for joined, steps in counted.items()
-                for how, step in itertools.product(HOWS, range(steps))
-            ]
-            for point in points:
-                point.result()
-        assert len(points) > 40
+            for tried in [pool.submit(crash, *point) for point in points]:
+                tried.result()
+        assert len(points) > 30
 
 
 def test_whoever_works_off_a_wake_up_may_stop_anywhere(shared: Base) -> None:

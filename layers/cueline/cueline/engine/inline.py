@@ -136,7 +136,10 @@ class Caller:
             taken = batch(state)
             return (TurnBegan(turn=turn, inputs=taken),) if taken else ()
 
-        _, segment = self.writer.append(reader.head, build)
+        try:
+            _, segment = self.writer.append(reader.head, build)
+        except SessionNotFound:
+            return None  # made anew; the reader will find the end of this one
         if not segment:
             return None
         confirm()
