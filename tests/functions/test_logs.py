@@ -12,6 +12,7 @@ from cueline import bootstrap
 from cueline.adapters.clock import SystemClock
 from cueline.adapters.memory import memory_ports
 from functions.agent_events import app as streaming
+from functions.failures import app as failures
 from functions.worker import app as worker
 from tests.gateway import Context
 from tests.serving import serving
@@ -63,6 +64,14 @@ def test_a_wake_up_that_fails_comes_again_and_says_where(logged: io.StringIO) ->
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
     assert '"ValueError"' in logged.getvalue()
     assert "test_logs.py" in logged.getvalue()
+    assert SECRET not in logged.getvalue()
+
+
+def test_a_failed_message_that_is_no_wake_up_is_let_go_and_not_quoted(logged: io.StringIO) -> None:
+    event = {"Records": [{"messageId": "m1", "body": SECRET, "eventSource": "aws:sqs"}]}
+    answer = failures.lambda_handler(event, Invocation())  # type: ignore[arg-type]
+    assert answer == {"batchItemFailures": []}
+    assert '"m1"' in logged.getvalue()
     assert SECRET not in logged.getvalue()
 
 
