@@ -120,10 +120,23 @@ def test_a_revoked_key_is_out_within_a_minute(clock: FakeClock) -> None:
     assert refused(access, authorization=bearer)
 
 
+def test_a_new_secret_comes_in_at_once(clock: FakeClock) -> None:
+    """Also where the key is remembered without it."""
+    keys = memory_ports(clock).keys
+    keys.put(key(("old", 0)))
+    access = Access(CachedKeys(keys, clock, 60), clock, lambda: SIGNING)
+    elsewhere = Access(keys, clock, lambda: SIGNING)
+    assert asks(access, x_api_key="k1.old") == "k1"
+    assert keys.replace(key(("old", 0)), key(("new", 0)))
+    assert asks(access, authorization=f"Bearer {token(elsewhere, 'new')}") == "k1"
+    assert asks(access, x_api_key="k1.new") == "k1"
+    assert refused(access, x_api_key="k1.old")
+
+
 def test_what_is_too_long_is_not_even_looked_up(
     access: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def looked(_: str) -> None:
+    def looked(_: str, **__: bool) -> None:
         pytest.fail("looked up")
 
     monkeypatch.setattr(access.keys, "get", looked)
@@ -160,12 +173,17 @@ def test_every_id_and_secret_costs_the_same_comparisons(
     access.keys.put(key(("only", 0), key_id="k2"))
     good = token(access)
     compared()
-    for given in ("k1.new", "k1.old", "k1.wrong", "k2.only", "k2.wrong", "nobody.wrong"):
-        refused(access, x_api_key=given)
+    for given in ("k1.new", "k1.old", "k2.only"):
+        assert asks(access, x_api_key=given)
         assert compared() == 2, given
-    for given in (good, good.replace("k1", "nobody"), good[:-1] + "?"):
-        refused(access, authorization=f"Bearer {given}")
-        assert compared() == 2, given
+    for given in ("k1.wrong", "k2.wrong", "nobody.wrong"):
+        assert refused(access, x_api_key=given)
+        assert compared() == 4, given
+    assert asks(access, authorization=f"Bearer {good}")
+    assert compared() == 2
+    for given in (good.replace("k1", "nobody"), good[:-1] + "?"):
+        assert refused(access, authorization=f"Bearer {given}")
+        assert compared() == 4, given
 
 
 # --- tokens --------------------------------------------------------------------------------------

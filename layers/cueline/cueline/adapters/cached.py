@@ -73,7 +73,9 @@ class CachedKeys:
         self._keys = keys
         self._remembered: _Remembered[Key | None] = _Remembered(clock, seconds)
 
-    def get(self, key_id: str) -> Key | None:
+    def get(self, key_id: str, *, fresh: bool = False) -> Key | None:
+        if fresh:
+            self._remembered.forget(key_id)
         return self._remembered.get(key_id, self._keys.get)
 
     def put(self, key: Key) -> None:

@@ -98,10 +98,17 @@ def _signature(key_id: str, expires_at: int, secret: Secret, signing: bytes) -> 
 
 def _live(key_id: str, access: Access, right: Callable[[Secret], bool]) -> Secret | None:
     """The secret of the key that is `right`, unless it has expired; each is tried in any case."""
-    key: Key | None = access.keys.get(key_id) if _KEY_ID.fullmatch(key_id) else None
+    key = access.keys.get(key_id) if _KEY_ID.fullmatch(key_id) else None
+    if found := _right(key, access.clock.now(), right):
+        return found
+    # As it is remembered, a key may lack the secret that it has just got.
+    key = access.keys.get(key_id, fresh=True) if key else None
+    return _right(key, access.clock.now(), right)
+
+
+def _right(key: Key | None, now: int, right: Callable[[Secret], bool]) -> Secret | None:
     stored = (*(key.secrets if key else ()), _NONE, _NONE)[:MOST]
     found = [one for one in stored if right(one)]
-    now = access.clock.now()
     return next((one for one in found if one.live(now)), None)
 
 

@@ -163,7 +163,8 @@ class Key:
 class Keys(Protocol):
     """API keys. A key that is revoked is removed."""
 
-    def get(self, key_id: str) -> Key | None: ...
+    def get(self, key_id: str, *, fresh: bool = False) -> Key | None:
+        """With `fresh` as it is now, else it may be as it was up to a minute ago."""
 
     def put(self, key: Key) -> None:
         """Writes a new key; does nothing where its id is there already."""

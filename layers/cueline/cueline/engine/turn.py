@@ -147,6 +147,7 @@ class Host:
         if call.spoken.thinking:
             self.emit(Restarted())
         self._call = None
+        self._watch()  # for what came during the pause
         return True
 
     # --- what is written -------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -57,7 +57,7 @@ class Returned:
 
 
 Item = Said | Called | Returned
-_ENDINGS = Answered | TurnFailed | TurnInterrupted | TurnSuspended
+_ENDINGS = (Answered, TurnFailed, TurnInterrupted, TurnSuspended)
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ def conversation(events: Iterable[Recorded], max_bytes: int | None = None) -> tu
     said: dict[int, Input] = {}
     blocks = _blocks(events, said)
     calls = _Calls()
-    rendered = [list(calls.named(_render(block, said))) for block in blocks]
+    rendered = [calls.named(_render(block, said)) for block in blocks]
     if max_bytes is not None:
         rendered = _newest(rendered, max_bytes)
     items = [item for items in rendered for item in items]
@@ -178,18 +178,16 @@ class _Calls:
     def __init__(self) -> None:
         self._used: set[str] = set()
 
-    def named(self, items: Iterable[Item]) -> Iterator[Item]:
+    def named(self, items: list[Item]) -> list[Item]:
         names: dict[str, str] = {}
-        for item in items:
-            match item:
-                case Called():
-                    names[item.call] = self._unique(item.call)
-                    tool = re.sub(r"[^a-zA-Z0-9_-]", "_", item.tool)[:64] or "unknown"
-                    yield Called(names[item.call], tool, _object(item.arguments))
-                case Returned():
-                    yield Returned(names[item.call], item.output)
-                case Said():
-                    yield item
+        for n, item in enumerate(items):
+            if isinstance(item, Called):
+                names[item.call] = self._unique(item.call)
+                tool = re.sub(r"[^a-zA-Z0-9_-]", "_", item.tool)[:64] or "unknown"
+                items[n] = Called(names[item.call], tool, _object(item.arguments))
+            elif isinstance(item, Returned):
+                items[n] = Returned(names[item.call], item.output)
+        return items
 
     def _unique(self, call: str) -> str:
         n = len(self._used)

@@ -26,7 +26,7 @@ class DynamoKeys:
     def __init__(self, client: "DynamoDBClient", table: str, clock: Clock) -> None:
         self._client, self._table, self._clock = client, table, clock
 
-    def get(self, key_id: str) -> Key | None:
+    def get(self, key_id: str, *, fresh: bool = False) -> Key | None:  # noqa: ARG002
         with answering("DynamoDB"):
             answer = self._client.get_item(
                 TableName=self._table, Key=api_key_key(key_id), ConsistentRead=True

@@ -117,7 +117,7 @@ class MemoryKeys:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def get(self, key_id: str) -> Key | None:
+    def get(self, key_id: str, *, fresh: bool = False) -> Key | None:  # noqa: ARG002
         with self._store.lock:
             return self._store.keys.get(key_id)
 
