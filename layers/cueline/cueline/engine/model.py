@@ -72,10 +72,8 @@ class End:
 Chunk = ThinkingDelta | TextDelta | CallMade | Usage | End
 
 
-class Chunks(Protocol):
+class Chunks(Iterator[Chunk], Protocol):
     """The chunks of one answer as they come; the last is `End`."""
-
-    def __iter__(self) -> Iterator[Chunk]: ...
 
     def close(self) -> None:
         """Ends the answer at once and closes its connection, also while another thread waits."""
