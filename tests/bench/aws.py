@@ -1,16 +1,163 @@
-"""DynamoDB and SQS for the measured processes, which can be asked whether they are there."""
+"""As much of DynamoDB and SQS as turns need, and fast: python -m tests.bench.aws PORT
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Mount, Route
+An emulator takes tens of milliseconds of the processor that the measured apps run on, between any
+two steps of a turn. Whether Cueline is right is tested elsewhere, on emulators; here it is only
+made to work. What this does not know, it refuses.
+"""
 
-from tests.reliability import aws
+import asyncio
+import hashlib
+import json
+import sys
+import time
+import uuid
+from bisect import bisect_left, insort
+from collections import defaultdict
+from typing import Any
+
+from tests.bench.connection import Connection, serve
+
+FREE = "attribute_not_exists(pk)"
+BEATS = "ADD beats :one SET #ttl = :ttl"
+BETWEEN = "pk = :pk AND sk BETWEEN :first AND :last"
 
 
-async def healthz(_: Request) -> Response:
-    return PlainTextResponse("ok")
+class Refused(Exception):  # noqa: N818
+    """With an error code of AWS."""
 
 
-def application() -> Starlette:
-    return Starlette(routes=[Route("/healthz", healthz), Mount("/", aws.application())])
+class Table:
+    """Items by partition, each with its JSON, so that a query only joins."""
+
+    def __init__(self) -> None:
+        self._order = defaultdict[str, list[str]](list)
+        self._items: dict[tuple[str, str], dict[str, Any]] = {}
+        self._json: dict[tuple[str, str], bytes] = {}
+
+    def put(self, item: dict[str, Any]) -> None:
+        pk, sk = place = item["pk"]["S"], item["sk"]["S"]
+        if place not in self._items:
+            insort(self._order[pk], sk)
+        self._items[place] = item
+        self._json[place] = json.dumps(item).encode()
+
+    def put_item(self, body: dict[str, Any]) -> bytes:
+        item = body["Item"]
+        found = self._items.get((item["pk"]["S"], item["sk"]["S"]))
+        if body.get("ConditionExpression") not in {None, FREE}:
+            raise Refused("ValidationException")
+        if found and "ConditionExpression" in body:
+            raise Refused("ConditionalCheckFailedException", found)
+        self.put(item)
+        return b"{}"
+
+    def batch_write_item(self, body: dict[str, Any]) -> bytes:
+        for requests in body["RequestItems"].values():
+            for request in requests:
+                self.put(request["PutRequest"]["Item"])
+        return b'{"UnprocessedItems": {}}'
+
+    def get_item(self, body: dict[str, Any]) -> bytes:
+        found = self._json.get((body["Key"]["pk"]["S"], body["Key"]["sk"]["S"]))
+        return b'{"Item": %s}' % found if found else b"{}"
+
+    def update_item(self, body: dict[str, Any]) -> bytes:
+        if body["UpdateExpression"] != BEATS:
+            raise Refused("ValidationException")
+        place = body["Key"]["pk"]["S"], body["Key"]["sk"]["S"]
+        beats = int(self._items.get(place, {"beats": {"N": "0"}})["beats"]["N"]) + 1
+        values = body["ExpressionAttributeValues"]
+        self.put({**body["Key"], "beats": {"N": str(beats)}, "ttl": values[":ttl"]})
+        return b"{}"
+
+    def query(self, body: dict[str, Any]) -> bytes:
+        if body["KeyConditionExpression"] != BETWEEN or "IndexName" in body:
+            raise Refused("ValidationException")
+        values = body["ExpressionAttributeValues"]
+        pk, first, last = (values[name]["S"] for name in (":pk", ":first", ":last"))
+        order = self._order[pk]
+        low, high = bisect_left(order, first), bisect_left(order, last + "\0")
+        since = body.get("ExclusiveStartKey")
+        if body.get("ScanIndexForward", True):
+            start = bisect_left(order, since["sk"]["S"] + "\0") if since else low
+            keys = order[max(low, start) : high]
+        else:
+            end = bisect_left(order, since["sk"]["S"]) if since else high
+            keys = order[low : min(high, end)][::-1]
+        page: list[bytes] = []
+        size = 0
+        for sk in keys[: body.get("Limit", len(keys))]:
+            page.append(self._json[pk, sk])
+            size += len(page[-1])
+            if size > 1_048_576:
+                break
+        told = b'"Items": [%s], "Count": %d' % (b", ".join(page), len(page))
+        if len(page) < len(keys) or len(page) == body.get("Limit"):
+            key = {"pk": {"S": pk}, "sk": {"S": keys[len(page) - 1]}}
+            told += b', "LastEvaluatedKey": ' + json.dumps(key).encode()
+        return b"{%s}" % told
+
+
+class Queue:
+    """A standard queue, with delays and a visibility timeout."""
+
+    VISIBILITY = 300.0
+
+    def __init__(self) -> None:
+        self._messages: dict[str, tuple[float, str]] = {}
+
+    def send_message(self, body: dict[str, Any]) -> bytes:
+        receipt, text = str(uuid.uuid4()), body["MessageBody"]
+        self._messages[receipt] = time.monotonic() + body.get("DelaySeconds", 0), text
+        digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+        return json.dumps({"MessageId": receipt, "MD5OfMessageBody": digest}).encode()
+
+    def receive_message(self, _: dict[str, Any]) -> bytes:
+        now = time.monotonic()
+        ready = [m for m in self._messages.items() if m[1][0] <= now][:10]
+        for receipt, (_at, text) in ready:
+            self._messages[receipt] = now + self.VISIBILITY, text
+        told = [{"MessageId": r, "ReceiptHandle": r, "Body": text} for r, (_at, text) in ready]
+        return json.dumps({"Messages": told} if told else {}).encode()
+
+    def delete_message(self, body: dict[str, Any]) -> bytes:
+        self._messages.pop(body["ReceiptHandle"], None)
+        return b"{}"
+
+    def purge_queue(self, _: dict[str, Any]) -> bytes:
+        self._messages.clear()
+        return b"{}"
+
+
+TABLE, QUEUE = Table(), Queue()
+OPERATIONS = {
+    "DynamoDB_20120810.PutItem": TABLE.put_item,
+    "DynamoDB_20120810.BatchWriteItem": TABLE.batch_write_item,
+    "DynamoDB_20120810.GetItem": TABLE.get_item,
+    "DynamoDB_20120810.UpdateItem": TABLE.update_item,
+    "DynamoDB_20120810.Query": TABLE.query,
+    "AmazonSQS.SendMessage": QUEUE.send_message,
+    "AmazonSQS.ReceiveMessage": QUEUE.receive_message,
+    "AmazonSQS.DeleteMessage": QUEUE.delete_message,
+    "AmazonSQS.PurgeQueue": QUEUE.purge_queue,
+}
+
+
+class Aws(Connection):
+    async def answer(self, headers: dict[bytes, bytes], body: bytes) -> None:
+        target = headers[b"x-amz-target"].decode()
+        kind = "application/x-amz-json-1.0"
+        try:
+            if target not in OPERATIONS:
+                raise Refused("UnknownOperationException")
+            self.whole(OPERATIONS[target](json.loads(body)), kind=kind)
+        except Refused as refused:
+            code, *found = refused.args
+            told = {"__type": f"com.amazonaws#{code}", "message": f"{code} at {target}"}
+            if found:
+                told["Item"] = found[0]
+            self.whole(json.dumps(told).encode(), kind=kind, status="400 Bad Request")
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Aws, int(sys.argv[1])))

@@ -9,6 +9,8 @@ import json
 import sys
 from typing import Any
 
+from tests.bench.connection import Connection, serve
+
 INSTRUCTIONS = "You are a kind guide."
 QUESTION = (
     "Which of the two trains to the coast is the better one for somebody with a bicycle and a dog? "
@@ -23,52 +25,21 @@ def deltas(model: str) -> list[str]:
     return [(_WORD * characters)[:characters]] * tokens
 
 
-class Provider(asyncio.Protocol):
-    """One connection, kept alive; requests come one after the other."""
-
-    def __init__(self) -> None:
-        self._received = b""
-        self._answering: asyncio.Task[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def connection_lost(self, _: Exception | None) -> None:
-        if self._answering:
-            self._answering.cancel()
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        head, end, rest = self._received.partition(b"\r\n\r\n")
-        if not end:
+class Provider(Connection):
+    async def answer(self, _: dict[bytes, bytes], body: bytes) -> None:
+        asked = json.loads(body)
+        model = asked["model"]
+        if asked.get("stream"):
+            await self._stream(model)
             return
-        length = 0
-        for line in head.split(b"\r\n")[1:]:
-            name, _, value = line.partition(b":")
-            if name.lower() == b"content-length":
-                length = int(value)
-        if len(rest) < length:
-            return
-        self._received = rest[length:]
-        if head.startswith(b"GET "):
-            self._whole({"status": "ok"})
-            return
-        body = json.loads(rest[:length])
-        if body.get("stream"):
-            self._answering = asyncio.ensure_future(self._stream(body["model"]))
-        else:
-            self._answering = asyncio.ensure_future(self._answer(body["model"]))
-
-    async def _answer(self, model: str) -> None:
-        tokens, _, pace = map(int, model.split("-"))
+        tokens, _characters, pace = map(int, model.split("-"))
         if pace:
             await asyncio.sleep(tokens * pace / 1000)
-        self._whole(_response(model, "completed"))
+        self.whole(json.dumps(_response(model, "completed")).encode())
 
     async def _stream(self, model: str) -> None:
         pace = int(model.split("-")[2]) / 1000
-        write = self._transport.write
+        write = self.transport.write
         write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
             b"transfer-encoding: chunked\r\n\r\n"
@@ -104,11 +75,6 @@ class Provider(asyncio.Protocol):
             + b"0\r\n\r\n"
         )
 
-    def _whole(self, body: dict[str, Any]) -> None:
-        text = json.dumps(body).encode()
-        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(text)}"
-        self._transport.write(f"{head}\r\n\r\n".encode() + text)
-
 
 def _response(model: str, status: str) -> dict[str, Any]:
     text = {"type": "output_text", "text": "".join(deltas(model)), "annotations": []}
@@ -142,11 +108,5 @@ def _response(model: str, status: str) -> dict[str, Any]:
     }
 
 
-async def serve(port: int) -> None:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(Provider, "127.0.0.1", port)
-    await server.serve_forever()
-
-
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1])))
+    asyncio.run(serve(Provider, int(sys.argv[1])))

@@ -15,7 +15,7 @@ import httpx
 from local.deployment import CREDENTIALS, client
 from local.processes import Process
 from local.template import ROOT
-from tests.contract.backends import TABLE, create_table
+from tests.contract.backends import TABLE
 
 QUICK = bool(os.environ.get("BENCH_QUICK"))
 """Only to see that the bench works: few turns, no instructions. Its figures mean nothing."""
@@ -90,12 +90,10 @@ class Servers:
         return self._app(name, "tests.bench.bare:app", {"OPENAI_BASE_URL": self._model}, under)
 
     def _start(self) -> None:
-        options = ["--factory", "--log-level", "warning", "--no-access-log"]
-        aws = self._process("aws", [*_python("uvicorn"), "tests.bench.aws:application", *options])
+        aws = self._process("aws", _python("tests.bench.aws"))
         self._model = self._process("model", _python("tests.bench.model")) + "/v1"
         self.dynamodb, self.sqs = client("dynamodb", aws), client("sqs", aws)
-        create_table(self.dynamodb)
-        self.queue = self.sqs.create_queue(QueueName="wake-ups")["QueueUrl"]
+        self.queue = f"{aws}/wake-ups"
         self._environment = {
             **CREDENTIALS,
             "AWS_ENDPOINT_URL": aws,
@@ -123,11 +121,11 @@ class Servers:
         environment: Mapping[str, str] | None = None,
         under: Sequence[str] = (),
     ) -> str:
-        """Its URL, once it answers there. A command that has no $PORT gets the port at its end."""
+        """Its URL, once it answers there. The port stands for $PORT, or at the command's end."""
         port = str(_free_port())
         with_port = [port if part == "$PORT" else part for part in command]
         if "$PORT" not in command:
-            with_port += ["--port", port] if "uvicorn" in command else [port]
+            with_port.append(port)
         process = Process(
             name,
             [*under, *with_port],

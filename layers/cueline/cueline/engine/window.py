@@ -14,6 +14,7 @@ from cueline.log.events import (
     TurnInterrupted,
 )
 from cueline.log.segment import Log, Segment, Tail
+from cueline.log.state import covered
 
 _PAGE = 200
 _ENDINGS = (Answered, TurnFailed, TurnInterrupted, InputsFailed, InputsWithdrawn)
@@ -22,10 +23,10 @@ _ENDINGS = (Answered, TurnFailed, TurnInterrupted, InputsFailed, InputsWithdrawn
 def missing(log: Log, session: str, tail: Tail, written: Segment) -> list[Recorded]:
     """The window up to and with `written`, also where others appended after `tail` was read.
 
-    It goes back to the first input that a running turn took, however far that is.
+    It goes back to the first input that a running turn answers, however far that is.
     """
     first = tail.events[0].offset if tail.events else tail.head.at
-    taken = [i.offset for t in written.state.turns for i in t.inputs]
+    taken = [offset for t in written.state.turns for offset in covered(written.state, t)]
     pages = stretch(log, session, tail, min([first, *taken]), written.at)
     return [*chain.from_iterable(pages), *written.recorded()]
 
