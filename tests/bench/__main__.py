@@ -4,6 +4,7 @@ import sys
 import time
 
 from tests.bench import report, runs
+from tests.bench.report import Row
 from tests.bench.servers import QUICK, WORK, running
 
 
@@ -13,14 +14,22 @@ def main() -> int:
     def say(what: str) -> None:
         print(f"{time.monotonic() - began:5.0f} s  {what}", file=sys.stderr, flush=True)
 
-    with running() as servers:
-        rows = list(runs.everything(servers, quick=QUICK, say=say))
+    rows: list[Row] = []
+    try:
+        with running() as servers:
+            rows.extend(runs.everything(servers, quick=QUICK, say=say))
+    finally:
+        tell(rows)
+    return 0
+
+
+def tell(rows: list[Row]) -> None:
+    """Also what there is of a run that was ended early."""
     report.write(rows, WORK / "results.json", quick=QUICK)
     print("\n".join(report.table(rows)))
     missed = [row for row in rows if row.met is False]
     print(f"\n{len(missed)} of {sum(row.budget is not None for row in rows)} budgets missed.")
     print(f"As JSON: {WORK / 'results.json'}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -143,14 +143,16 @@ OPERATIONS = {
 }
 
 
+def refuse(_: dict[str, Any]) -> bytes:
+    raise Refused("UnknownOperationException")
+
+
 class Aws(Connection):
     async def answer(self, headers: dict[bytes, bytes], body: bytes) -> None:
         target = headers[b"x-amz-target"].decode()
         kind = "application/x-amz-json-1.0"
         try:
-            if target not in OPERATIONS:
-                raise Refused("UnknownOperationException")
-            self.whole(OPERATIONS[target](json.loads(body)), kind=kind)
+            self.whole(OPERATIONS.get(target, refuse)(json.loads(body)), kind=kind)
         except Refused as refused:
             code, *found = refused.args
             told = {"__type": f"com.amazonaws#{code}", "message": f"{code} at {target}"}

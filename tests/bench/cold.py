@@ -56,9 +56,8 @@ def starts() -> dict[str, tuple[str, float]]:
             options = start_command()[at + 1 :]
             options[options.index("$PORT")] = "8000"
             app = (
-                "import uvicorn.main\n"
-                "main = uvicorn.main.main\n"
-                f"given = main.make_context('uvicorn', {[FUNCTION, *options]!r}).params\n"
+                "import uvicorn\n"
+                f"given = uvicorn.main.make_context('uvicorn', {[FUNCTION, *options]!r}).params\n"
                 "config = uvicorn.Config(given['app'], access_log=given['access_log'],"
                 " log_level=given['log_level'])\n"
                 "config.load()"

@@ -4,7 +4,7 @@ import statistics
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -101,11 +101,10 @@ def interrupted(servers: Servers, ours: Server, model: str, times: int) -> Itera
     """From the answer to an interrupt to the last piece of the turn that its caller gets."""
     talk = Ours(servers, ours, model, 30, stream=True)
     late: list[float] = []
-    seconds, watched, looks = 0.0, 0.0, 0
     for _ in range(times):
         path = talk.path(talk.fresh())
         running = _Stream(ours, path, {**_said(QUESTION), "stream_response": True})
-        with ours.noting() as calls, ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1) as pool:
             done = pool.submit(running.read)
             running.spoke.wait(30)
             time.sleep(1.3)  # the middle of a turn, and between two looks
@@ -117,22 +116,23 @@ def interrupted(servers: Servers, ours: Server, model: str, times: int) -> Itera
             yield Row(TOPIC, "interrupt: to the last delta", None, "ms", EFFECT_MS, note)
             return
         late.append(1000 * max(0.0, running.last - told))
-        watching = _watching(calls)
-        watched += count(watching).read
-        looks += len(watching)
-        seconds += running.last - running.first
     figures = {"median ms": statistics.median(late), "turns": times}
     yield Row(
         TOPIC, "interrupt: to the last delta, at most", max(late), "ms", EFFECT_MS, also=figures
     )
-    figures = {"looks a second": looks / seconds}
-    yield Row(TOPIC, "watching for it", watched / seconds, "RRU/s", WATCHING, also=figures)
 
 
-def _watching(calls: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the turn's host reads while the model speaks; the interrupt itself reads by a query."""
+def watching(ours: Server, talk: Ours) -> Iterator[Row]:
+    """What the host of a turn reads while the model speaks, to see an interrupt."""
+    talk.prepare(1)
+    with ours.noting() as calls:
+        talk.take(1)
     asked = next(n for n, call in enumerate(calls) if call["service"] == "model")
-    return [call for call in calls[asked + 1 :] if call["operation"] == "GetItem"]
+    *looks, commit = [call for call in calls[asked + 1 :] if call["service"] == "dynamodb"]
+    seconds = commit["began"] - calls[asked]["began"]
+    read = count(looks).read
+    figures = {"looks": len(looks), "seconds": seconds}
+    yield Row(TOPIC, "watching for it", read / seconds, "RRU/s", WATCHING, also=figures)
 
 
 class _Stream:

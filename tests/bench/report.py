@@ -32,7 +32,7 @@ class Row:
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
-    width = max(len(row.what) for row in rows)
+    width = max((len(row.what) for row in rows), default=0)
     topic = ""
     for row in rows:
         if row.topic != topic:

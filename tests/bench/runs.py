@@ -86,18 +86,18 @@ def counted(bench: Bench, windows: dict[str, int]) -> Iterator[Row]:
 
 def cpu(bench: Bench) -> Iterator[Row]:
     bench.say("CPU of turns, a model that answers at once")
-    lengths = LENGTHS[:2] if bench.quick else LENGTHS
+    lengths, some = (LENGTHS[:2], 5) if bench.quick else (LENGTHS, 20)
     pairs = {
         named(events, stream=stream): (
-            # The emulator and the bare app are slow with much history.
-            Cell(bench.our(events, stream=stream), 10 if events < 1_000 else 2),
-            Cell(bench.other(events, stream=stream), 10 if events < 1_000 else 1),
+            Cell(bench.our(events, stream=stream), some if events < 1_000 else 5),
+            # Much history takes it a second.
+            Cell(bench.other(events, stream=stream), some if events < 1_000 else 1),
         )
         for stream in (False, True)
         for events in lengths
     }
-    quiet = Cell(bench.our(EVENTS_OF_20_MESSAGES), 10, quiet=True)
-    near, far = (Cell(bench.windowed(events), 10) for events in (100, lengths[-1]))
+    quiet = Cell(bench.our(EVENTS_OF_20_MESSAGES), some, quiet=True)
+    near, far = (Cell(bench.windowed(events), some) for events in (100, lengths[-1]))
     cells = [*chain.from_iterable(pairs.values()), quiet, near, far]
     turns.run(cells, _rounds(bench), bench.say)
     yield from turns.beside(pairs, "CPU of a turn beside the bare app's, 0 ms model", budgets=True)
@@ -117,7 +117,7 @@ def cpu(bench: Bench) -> Iterator[Row]:
 
 
 def _rounds(bench: Bench) -> int:
-    return 1 if bench.quick else 3
+    return 1 if bench.quick else 5
 
 
 def paced(bench: Bench) -> Iterator[Row]:
@@ -130,7 +130,7 @@ def paced(bench: Bench) -> Iterator[Row]:
         for stream in (False, True)
         for events in (LENGTHS[1:2] if bench.quick else LENGTHS)
     }
-    turns.run(list(chain.from_iterable(pairs.values())), _rounds(bench), bench.say)
+    turns.run(list(chain.from_iterable(pairs.values())), 1 if bench.quick else 2, bench.say)
     topic = "CPU of a turn beside the bare app's, 20 tokens at 30 ms"
     yield from turns.beside(pairs, topic, budgets=False)
 
@@ -150,6 +150,7 @@ def tokens(bench: Bench) -> Iterator[Row]:
 def busy(bench: Bench) -> Iterator[Row]:
     bench.say("a busy session")
     yield from queues.queued(bench.servers, bench.ours, bench.worker, PACED)
+    yield from queues.watching(bench.ours, bench.our(EVENTS_OF_20_MESSAGES, LONG, stream=True))
     times = 1 if bench.quick else 5
     yield from queues.interrupted(bench.servers, bench.ours, LONG, times)
 

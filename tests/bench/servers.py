@@ -142,8 +142,8 @@ class Servers:
 @contextmanager
 def running() -> Iterator[Servers]:
     WORK.mkdir(parents=True, exist_ok=True)
-    for log in WORK.glob("*.log"):
-        log.unlink()
+    for old in (*WORK.glob("*.log"), *WORK.glob("callgrind.*")):
+        old.unlink()
     with ExitStack() as stack:
         servers = Servers(stack)
         servers._start()
