@@ -1,17 +1,17 @@
 """Agents, one item each."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cueline.adapters.answers import answering
-from cueline.adapters.dynamodb.conflicts import FREE, UNCHANGED, ConditionFailed, settled
+from cueline.adapters.dynamodb.conflicts import FREE, UNCHANGED, put
 from cueline.adapters.dynamodb.items import (
     AGENTS,
+    Item,
     agent_from_item,
     agent_key,
     agent_to_item,
-    attempt_of,
     number,
-    version_of,
 )
 from cueline.adapters.dynamodb.query import listed
 from cueline.engine.ports import Agent, Clock, Page
@@ -26,22 +26,8 @@ class DynamoAgents:
         self._client, self._table, self._clock = client, table, clock
 
     def create(self, agent: Agent) -> None:
-        attempt = self._clock.id()
-        item = agent_to_item(agent, attempt)
-        try:
-            settled(
-                self._clock,
-                lambda: self._client.put_item(
-                    TableName=self._table,
-                    Item=item,
-                    ConditionExpression=FREE,
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                ),
-            )
-        except ConditionFailed as failed:
-            found = failed.reasons[0].item
-            if not found or attempt_of(found) != attempt:
-                raise AgentExists(f"There is an agent {agent.key!r} already.") from None
+        if not self._put(agent, FREE):
+            raise AgentExists(f"There is an agent {agent.key!r} already.")
 
     def get(self, key: str) -> Agent:
         with answering("DynamoDB"):
@@ -53,25 +39,11 @@ class DynamoAgents:
         return agent_from_item(answer["Item"])
 
     def replace(self, agent: Agent) -> bool:
-        attempt = self._clock.id()
-        item = agent_to_item(agent, attempt)
-        try:
-            settled(
-                self._clock,
-                lambda: self._client.put_item(
-                    TableName=self._table,
-                    Item=item,
-                    ConditionExpression=UNCHANGED,
-                    ExpressionAttributeValues={":read": number(agent.version - 1)},
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                ),
-            )
-        except ConditionFailed as failed:
-            found = failed.reasons[0].item
-            return bool(
-                found and version_of(found) == agent.version and attempt_of(found) == attempt
-            )
-        return True
+        return self._put(agent, UNCHANGED, {":read": number(agent.version - 1)})
+
+    def _put(self, agent: Agent, condition: str, values: Mapping[str, Item] | None = None) -> bool:
+        item = agent_to_item(agent, self._clock.id())
+        return put(self._client, self._clock, self._table, item, condition, values)
 
     def delete(self, key: str) -> None:
         with answering("DynamoDB"):

@@ -1,14 +1,19 @@
 """Conditional writes: repeated while others are in the way, and told why they failed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from cueline.adapters.answers import answering, code_of, details
-from cueline.adapters.dynamodb.items import Item
+from cueline.adapters.dynamodb.items import Item, attempt_of
 from cueline.engine.ports import Clock
 from cueline.errors import Unavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import PutItemInputTypeDef
 
 FREE = "attribute_not_exists(pk)"
 """True where nothing has this key. Of a segment: where its writer has read all there is."""
@@ -51,6 +56,35 @@ def settled(clock: Clock, write: Callable[[], object]) -> None:
                 raise Unavailable("Too many changes to this at once; try again.") from error
         clock.sleep(pause * clock.random())
         pause = min(2 * pause, 0.16)
+
+
+def put(
+    client: "DynamoDBClient",
+    clock: Clock,
+    table: str,
+    item: Item,
+    condition: str,
+    values: Mapping[str, Item] | None = None,
+) -> bool:
+    """Writes the item where the condition holds; whether it did.
+
+    An item with the same attempt was written by an earlier try of this very write, whose answer
+    was lost.
+    """
+    request: PutItemInputTypeDef = {
+        "TableName": table,
+        "Item": item,
+        "ConditionExpression": condition,
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    if values:
+        request["ExpressionAttributeValues"] = values
+    try:
+        settled(clock, lambda: client.put_item(**request))
+    except ConditionFailed as failed:
+        found = failed.reasons[0].item
+        return found is not None and attempt_of(found) == attempt_of(item)
+    return True
 
 
 class _InTheWay(Exception):  # noqa: N818

@@ -269,7 +269,7 @@ def api_key_key(key_id: str) -> dict[str, Item]:
     return key_of(f"key#{key_id}", "KEY")
 
 
-def api_key_to_item(key: Key) -> dict[str, Item]:
+def api_key_to_item(key: Key, attempt: str) -> dict[str, Item]:
     return {
         **api_key_key(key.id),
         "list": text(KEYS),
@@ -277,6 +277,7 @@ def api_key_to_item(key: Key) -> dict[str, Item]:
         "name": text(key.name),
         "secrets": secrets_attribute(key),
         "created_at": number(key.created_at),
+        "attempt": text(attempt),
     }
 
 

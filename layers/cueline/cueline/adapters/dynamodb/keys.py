@@ -1,12 +1,12 @@
 """API keys, one item each."""
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cueline.adapters.answers import answering
-from cueline.adapters.dynamodb.conflicts import FREE, ConditionFailed, settled
+from cueline.adapters.dynamodb.conflicts import FREE, put
 from cueline.adapters.dynamodb.items import (
     KEYS,
+    Item,
     api_key_from_item,
     api_key_key,
     api_key_to_item,
@@ -34,33 +34,14 @@ class DynamoKeys:
         return api_key_from_item(answer["Item"]) if "Item" in answer else None
 
     def put(self, key: Key) -> None:
-        item = api_key_to_item(key)
-        with suppress(ConditionFailed):
-            settled(
-                self._clock,
-                lambda: self._client.put_item(
-                    TableName=self._table, Item=item, ConditionExpression=FREE
-                ),
-            )
+        put(self._client, self._clock, self._table, self._item(key), FREE)
 
     def replace(self, old: Key, new: Key) -> bool:
-        item = api_key_to_item(new)
-        try:
-            settled(
-                self._clock,
-                lambda: self._client.put_item(
-                    TableName=self._table,
-                    Item=item,
-                    ConditionExpression=AS_READ,
-                    ExpressionAttributeValues={":read": secrets_attribute(old)},
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                ),
-            )
-        except ConditionFailed as failed:
-            # A secret is random: what has it was written by an earlier try of this very write.
-            found = failed.reasons[0].item
-            return bool(found and api_key_from_item(found).secrets == new.secrets)
-        return True
+        read = {":read": secrets_attribute(old)}
+        return put(self._client, self._clock, self._table, self._item(new), AS_READ, read)
+
+    def _item(self, key: Key) -> Item:
+        return api_key_to_item(key, self._clock.id())
 
     def remove(self, key_id: str) -> None:
         with answering("DynamoDB"):

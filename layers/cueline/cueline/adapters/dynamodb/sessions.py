@@ -7,18 +7,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cueline.adapters import expiry
 from cueline.adapters.answers import answering, code_of
-from cueline.adapters.dynamodb.conflicts import FREE, UNCHANGED, ConditionFailed, settled
+from cueline.adapters.dynamodb.conflicts import FREE, UNCHANGED, ConditionFailed, put, settled
 from cueline.adapters.dynamodb.items import (
     META,
     agent_key,
     attempt_of,
-    incarnation_of,
     key_of,
     number,
     session_from_item,
     session_to_item,
     sessions_list,
-    version_of,
 )
 from cueline.adapters.dynamodb.query import listed
 from cueline.engine.ports import Clock, Page
@@ -47,7 +45,7 @@ class DynamoSessions:
 
     def create(self, session: Session, over: int) -> bool:
         attempt = self._clock.id()
-        put: PutTypeDef = {
+        new: PutTypeDef = {
             "TableName": self._table,
             "Item": session_to_item(session, attempt, self._clock.now()),
             "ConditionExpression": f"{FREE} OR {OLDER}",
@@ -63,7 +61,7 @@ class DynamoSessions:
             settled(
                 self._clock,
                 lambda: self._client.transact_write_items(
-                    TransactItems=[{"Put": put}, {"ConditionCheck": check}]
+                    TransactItems=[{"Put": new}, {"ConditionCheck": check}]
                 ),
             )
         except ConditionFailed as failed:
@@ -76,31 +74,17 @@ class DynamoSessions:
         return True
 
     def replace(self, session: Session) -> bool:
-        attempt = self._clock.id()
-        item = session_to_item(session, attempt, self._clock.now())
-        try:
-            settled(
-                self._clock,
-                lambda: self._client.put_item(
-                    TableName=self._table,
-                    Item=item,
-                    ConditionExpression=f"{SAME} AND {UNCHANGED}",
-                    ExpressionAttributeValues={
-                        ":incarnation": number(session.incarnation),
-                        ":read": number(session.version - 1),
-                    },
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                ),
-            )
-        except ConditionFailed as failed:
-            found = failed.reasons[0].item
-            return bool(
-                found
-                and incarnation_of(found) == session.incarnation
-                and version_of(found) == session.version
-                and attempt_of(found) == attempt
-            )
-        return True
+        return put(
+            self._client,
+            self._clock,
+            self._table,
+            session_to_item(session, self._clock.id(), self._clock.now()),
+            f"{SAME} AND {UNCHANGED}",
+            {
+                ":incarnation": number(session.incarnation),
+                ":read": number(session.version - 1),
+            },
+        )
 
     def touch(self, session: Session, now: int) -> None:
         if not expiry.due(session, now):
