@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from tests.reliability.laws import Reading, Told, texts_of
+from tests.reliability.evidence import Reading, Told, texts_of
 
 HANG = 100.0
 """Seconds without a byte after which a client holds an answer for hung; a door says more sooner."""

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from tests.reliability.client import Client, Reader
-from tests.reliability.laws import Reading, Told
+from tests.reliability.evidence import Reading, Told
 from tests.reliability.scenarios import Delete, Interrupt, Say, Scenario, Send, Step
 from tests.reliability.stack import Stack
 

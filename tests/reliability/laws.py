@@ -5,16 +5,11 @@ name; an empty list is the good news.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from cueline.adapters.dynamodb.items import (
     META,
     Item,
-    blanked,
-    incarnation_in,
-    segment_from_item,
     session_from_item,
     sk_of,
 )
@@ -28,17 +23,16 @@ from cueline.log.events import (
     Input,
     InputsFailed,
     InputsWithdrawn,
-    Recorded,
-    SessionDeleted,
     TurnBegan,
     TurnFailed,
     TurnInterrupted,
     event_id,
     offset_in,
 )
-from cueline.log.segment import Segment, Session
+from cueline.log.segment import Session
 from cueline.log.state import State, covered, fold, offsets
 from tests.history import problems_of_chat, problems_of_responses
+from tests.reliability.evidence import Log, Reading, Told, stored
 
 CUTS = 150
 """Cut points of one log at which its history is checked; of a longer one some are skipped."""
@@ -46,81 +40,6 @@ HONEST = {200, 201, 204, 400, 404, 409, 422, 429, 500, 503}
 """Statuses that a client of these tests may see. 500 is a turn that failed visibly."""
 BESIDE_TURNS = ("turn_began", "aside_began", "partly_answered")
 """Events that name a turn which need not be running."""
-
-
-@dataclass(frozen=True)
-class Told:
-    """What a client sent, and what it was told in the end. Texts are unique in a session."""
-
-    session: str
-    who: str
-    text: str
-    key: str = ""
-    policy: str = ""
-    """Of an input from another door."""
-    attempts: int = 1
-    """How often it sent this, its repeats after failures included."""
-    status: int = 0
-    """0: every attempt was cut off."""
-    code: str = ""
-    """Of the error, where it was one."""
-    event: str = ""
-    """The id of the input, where it was told: this input is acknowledged."""
-    answers: Mapping[str, str] = field(default_factory=dict)
-    """Texts under the ids that they were told with."""
-    since: bool = False
-    """It asked for more than its own turn."""
-    raw: str = ""
-    """The last answer's body."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Ids of events that somebody saw who read on from the last one again and again."""
-
-    session: str
-    ids: tuple[str, ...]
-    whole: bool = True
-    """It went on until after the end."""
-
-
-@dataclass(frozen=True)
-class Log:
-    """One incarnation of a session, as stored."""
-
-    session: str
-    incarnation: int
-    segments: tuple[Segment, ...]
-    blank: bool
-
-    @property
-    def recorded(self) -> list[Recorded]:
-        return [recorded for segment in self.segments for recorded in segment.recorded()]
-
-    def at(self, event: str) -> Event | None:
-        """The event with this id; None where it is not of this log, or not there."""
-        offset = offset_in(event, self.session, self.incarnation)
-        return next((r.event for r in self.recorded if r.offset == offset), None)
-
-    @property
-    def deleted(self) -> bool:
-        return self.blank or any(isinstance(r.event, SessionDeleted) for r in self.recorded)
-
-
-def stored(items: Iterable[Item]) -> list[Log]:
-    found: dict[tuple[str, int], list[Item]] = defaultdict(list)
-    for item in items:
-        if sk_of(item).startswith("E#"):
-            found[item["pk"]["S"], incarnation_in(item)].append(item)
-    return [
-        Log(
-            session,
-            incarnation,
-            tuple(segment_from_item(item) for item in sorted(segments, key=sk_of)),
-            any(blanked(item) for item in segments),
-        )
-        for (session, incarnation), segments in sorted(found.items())
-    ]
 
 
 def broken(
@@ -327,8 +246,3 @@ def _of_reading(reading: Reading, session: Session | None, logs: Sequence[Log]) 
         yield f"P5 missed: a reader never saw {missed[0]}"
     elif [*reading.ids] != shown:
         yield "P5 order: a reader saw events in another order than the log's"
-
-
-def texts_of(event: Mapping[str, Any]) -> list[str]:
-    """Of an `input_message` as the door shows it."""
-    return [message["content"] for message in event.get("messages", [])]

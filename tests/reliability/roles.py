@@ -35,7 +35,9 @@ from functions.worker import app as work
 from local.practice import server as practice
 from tests import gateway
 from tests.reliability import aws as fake_aws
-from tests.reliability.conditions import Given, Steps, WatchedModel, live
+from tests.reliability.conditions import Given
+from tests.reliability.living import live
+from tests.reliability.steps import Steps, WatchedModel
 
 __all__ = ["chat", "responses"]  # imported once, for all that are forked
 

@@ -12,7 +12,8 @@ from cueline.log.events import Answered, Input
 from tests.reliability.client import Client
 from tests.reliability.conditions import Conditions, Stop
 from tests.reliability.driver import crew, made, prepare, said
-from tests.reliability.laws import broken, stored
+from tests.reliability.evidence import stored
+from tests.reliability.laws import broken
 from tests.reliability.scenarios import Say
 from tests.reliability.stack import Base, Stack
 

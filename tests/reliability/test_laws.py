@@ -20,7 +20,8 @@ from cueline.log.events import (
 )
 from cueline.log.segment import Segment, Session
 from cueline.log.state import State, reduce
-from tests.reliability.laws import Reading, Told, broken
+from tests.reliability.evidence import Reading, Told
+from tests.reliability.laws import broken
 
 S, INC = "a.s", 7
 META = session_to_item(Session("a", "s", INC, "S", 0), "attempt", 0)
