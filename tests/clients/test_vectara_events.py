@@ -1,6 +1,5 @@
 """The Vectara SDK talks: create agent → session → event → stream → list → get → delete."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -13,18 +12,11 @@ from vectara.core.api_error import ApiError
 from vectara.environment import VectaraEnvironment
 from vectara.errors import NotFoundError
 
-NO_RETRY = {"max_retries": 0}
+from tests.clients.talking import NO_RETRY, network, said, streamed
+
+__all__ = ["network"]
+
 TEXT = "Grüße, 日本語 and 🎈?"
-
-
-@pytest.fixture(params=["whole", "one byte at a time"])
-def network(request: pytest.FixtureRequest, url: str) -> str:
-    """The server's URL, on a network that delivers as it likes."""
-    if request.param == "whole":
-        return url
-    if not (slow := os.environ.get("CUELINE_ONE_BYTE_URL", "")):
-        pytest.skip("CUELINE_ONE_BYTE_URL is not set")
-    return slow
 
 
 @pytest.fixture
@@ -49,16 +41,8 @@ def agent(url: str, unique: str) -> Iterator[str]:
     direct.agents.delete(unique)
 
 
-def said(text: str) -> list[dict[str, str]]:
-    return [{"type": "text", "content": text}]
-
-
 def streaming(text: str) -> CreateAgentEventsStreamRequestBody_InputMessage:
     return CreateAgentEventsStreamRequestBody_InputMessage(messages=said(text))
-
-
-def streamed(events: list) -> str:
-    return "".join(e.content for e in events if e.type == "streaming_agent_output")
 
 
 def test_the_whole_job(client: Vectara, agent: str) -> None:
