@@ -12,7 +12,7 @@ from tests.bench.servers import WORK, Server, Servers
 from tests.bench.talks import Bare, Ours, Talk
 from tests.bench.turns import EVENTS_OF_20_MESSAGES, FLAT, SHORT, budget_beside, named
 
-TOPIC = "Instructions of a turn, 0 ms model"
+TOPIC = "Instructions of a turn, the kernel's not counted, 0 ms model"
 MISSING = "VALGRIND IS NOT THERE, so no instruction was counted (apt-get install valgrind)"
 COUNTING = (
     "valgrind",

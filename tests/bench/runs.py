@@ -99,7 +99,7 @@ def cpu(bench: Bench) -> Iterator[Row]:
     quiet = Cell(bench.our(EVENTS_OF_20_MESSAGES), some, quiet=True)
     near, far = (Cell(bench.windowed(events), some) for events in (100, lengths[-1]))
     cells = [*chain.from_iterable(pairs.values()), quiet, near, far]
-    turns.run(cells, _rounds(bench), bench.say)
+    turns.run(cells, 1 if bench.quick else 5, bench.say)
     yield from turns.beside(pairs, "CPU of a turn beside the bare app's, 0 ms model", budgets=True)
     topic = "CPU of a JSON turn, 0 ms model"
     plain, _ = pairs[named(EVENTS_OF_20_MESSAGES, stream=False)]
@@ -114,10 +114,6 @@ def cpu(bench: Bench) -> Iterator[Row]:
         also={"far ms": far.median.cpu, "near ms": near.median.cpu},
     )
     yield from money(bench, plain.median.cpu / 1000)
-
-
-def _rounds(bench: Bench) -> int:
-    return 1 if bench.quick else 5
 
 
 def paced(bench: Bench) -> Iterator[Row]:
@@ -137,13 +133,13 @@ def paced(bench: Bench) -> Iterator[Row]:
 
 def tokens(bench: Bench) -> Iterator[Row]:
     bench.say("CPU of a token")
-    for what, pace, each in (("all at once", 0, 5), ("5 ms apart", 5, 1)):
+    for what, pace, each, rounds in (("all at once", 0, 5, 5), ("5 ms apart", 5, 1, 3)):
         if bench.quick and pace:
             continue
         models = [streams.model(many, pace) for many in (streams.FEW, streams.MANY)]
         ours = [Cell(bench.our(EVENTS_OF_20_MESSAGES, m, stream=True), each) for m in models]
         bare = [Cell(bench.other(EVENTS_OF_20_MESSAGES, m, stream=True), each) for m in models]
-        turns.run([*ours, *bare], _rounds(bench), bench.say)
+        turns.run([*ours, *bare], 1 if bench.quick else rounds, bench.say)
         yield from streams.rows(what, ours, bare)
 
 

@@ -51,7 +51,7 @@ def budget_beside(events: int) -> float | None:
 
 def run(cells: Sequence[Cell], rounds: int, say: Callable[[str], None]) -> None:
     for cell in cells:
-        cell.talk.take(2)  # what a process does once is not what a turn costs
+        cell.talk.take(1)  # what a process does once is not what a turn costs
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}")
         for cell in cells:
