@@ -250,6 +250,39 @@ def test_the_same_key_gives_the_same_events_for_ever(door: Door) -> None:
     assert [e.texts for e in door.log() if isinstance(e, Input)] == [("one",), ("two",)]
 
 
+def test_a_repeat_with_since_is_told_no_more_than_the_first_time(door: Door) -> None:
+    """Clients take the last answer that they are told for their own."""
+    known = door.post("one").json()["events"][-1]["id"]
+    first = door.post("two", since=known, headers=KEY)
+    door.post("three")
+    assert door.post("two", since=known, headers=KEY).json() == first.json()
+    streamed = door.stream("two", since=known, headers=KEY)
+    assert said_in(streamed) == ["two"]
+    assert streamed[-2]["event_id"] == first.json()["events"][-1]["id"]
+
+
+def test_a_repeat_of_what_was_interrupted_is_told_what_had_been_said_and_no_more(
+    door: Door,
+) -> None:
+    asked: dict[str, Any] = {"since": "start", "headers": KEY}
+    door.model.scripts = [[TextDelta("so far"), TextDelta(" never"), End("stop")]]
+    chunks = iter([None, door.hold])
+    door.model.before = lambda: (held := next(chunks, None)) and held.wait(10)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(door.post, "one", **asked)
+        door.until(lambda: door.model.asked)
+        door.interrupt()
+        time.sleep(WITHIN)
+        door.hold.set()
+        first = waiting.result(10).json()
+    door.post("two")
+    assert door.post("one", **asked).json() == first
+    assert first["events"][-1]["content"] == "so far"
+    streamed = door.stream("one", **asked)
+    assert said_in(streamed) == ["one"]
+    assert streamed[-2]["event_id"] == first["events"][-1]["id"]
+
+
 def test_a_key_with_another_body_is_refused(door: Door) -> None:
     door.post("one", headers=KEY)
     for response in (door.post("two", headers=KEY), door.interrupt(headers=KEY)):
