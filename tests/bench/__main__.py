@@ -18,6 +18,9 @@ def main() -> int:
     try:
         with running() as servers:
             rows.extend(runs.everything(servers, quick=QUICK, say=say))
+    except KeyboardInterrupt:
+        say("ended; this is what there is so far")
+        return 130
     finally:
         tell(rows)
     return 0
