@@ -20,9 +20,10 @@ LOCKER := .envs/lock/$(READY)
 # On AWS the layers hold Linux wheels, whatever this machine is. Empty: wheels for this machine.
 LAMBDA_PLATFORM := manylinux2014_x86_64
 PARAMETERS ?=
+SOAK_MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench build deploy key keys lock clean environments
+.PHONY: help run test check soak bench build deploy key keys lock clean environments
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +39,9 @@ check: $(VENV) ## Check format, lint and types
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+
+soak: $(VENV) ## Kill and stall processes while clients talk: make soak SOAK_MINUTES=10
+	@PYTHONPATH=layers/cueline SOAK_MINUTES=$(SOAK_MINUTES) .venv/bin/python -m tests.reliability.soak
 
 bench: $(VENV) ## Measure the budgets beside a bare app; some 8 minutes, more is counted with valgrind
 	@PYTHONPATH=layers/cueline .venv/bin/python -m tests.bench

@@ -31,12 +31,13 @@ from tests.reliability.scenarios import Interrupt, Say, Step
 from tests.reliability.stack import Stack, base
 
 WORKERS, DOORS = 4, 2
-PAIRS = 5
+PAIRS = 4
 """Of people who share a session."""
 SAYS = 25
 """Messages of one person to one session; then both go on in another."""
 PROGRESS = 10.0
-CONDITIONS = Conditions("soak", throttled=0.03, lost=0.03, skew=120, failing=0.05)
+CONDITIONS = Conditions("soak", lease=4, throttled=0.03, lost=0.03, skew=120, failing=0.05)
+"""The lease is to what callers wait as it is on AWS: who waits sends for help every two leases."""
 
 
 @dataclass
@@ -56,24 +57,27 @@ class Fleet:
         return random.choice([*self.doors.values()])
 
     def keep(self) -> None:
-        """Puts others in the places of the dead."""
+        """Puts others in the places of those who are dead or stand still."""
         while not self.over.is_set():
-            alive = {int(pid) for pid in self.stack.status()["alive"]}
+            status = self.stack.status()
+            alive = {int(pid) for pid in status["alive"]} - set(status["stopped"])
             self.workers = [pid for pid in self.workers if pid in alive]
             while len(self.workers) < WORKERS:
                 self.workers.append(self.stack.start("worker")[0])
-            for pid in [pid for pid in self.doors if pid not in alive]:
-                del self.doors[pid]
-            while len(self.doors) < DOORS:
+            doors = {pid: url for pid, url in self.doors.items() if pid in alive}
+            while len(doors) < DOORS:
                 pid, url = self.stack.start("door")
-                self.doors[pid] = url
+                doors[pid] = url
+            self.doors = doors
             self.over.wait(0.2)
 
     def strike(self) -> None:
-        while not self.peace.wait(self.dice.uniform(0.3, 2.0)):
+        while not self.peace.wait(self.dice.uniform(0.5, 4.0)):
             role = self.dice.choice(["worker", "worker", "door"])
             how = self.dice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP])
             victims = self.workers if role == "worker" else [*self.doors]
+            if not victims:
+                continue
             self.stack.signal(self.dice.choice(victims), how)
             self.struck[f"{role}s {'killed' if how == signal.SIGKILL else 'stalled'}"] += 1
 

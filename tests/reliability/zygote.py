@@ -22,8 +22,8 @@ from typing import Any
 
 from tests.reliability.roles import ROLES, SERVERS, warm_up
 
-STALL = 3.5
-"""Seconds for which a stopped process stands still: longer than two leases."""
+STALL = 2.5
+"""Leases for which a stopped process stands still, and a second more."""
 
 
 class Zygote:
@@ -32,6 +32,7 @@ class Zygote:
         """Process id -> role."""
         self.stopped: dict[int, float] = {}
         """Process id -> when it is continued."""
+        self._leases: dict[int, int] = {}
         self.killed = self.stalled = 0
         self._watched, self._held = os.pipe()
 
@@ -64,6 +65,7 @@ class Zygote:
             finally:
                 os._exit(0)
         self.alive[pid] = role
+        self._leases[pid] = given["conditions"]["lease"] if "conditions" in given else 0
         port = listening.getsockname()[1] if listening else 0
         if listening:
             listening.close()
@@ -93,7 +95,7 @@ class Zygote:
                     break
                 if os.WIFSTOPPED(status):
                     self.stalled += 1
-                    self.stopped[pid] = time.monotonic() + STALL
+                    self.stopped[pid] = time.monotonic() + STALL * self._leases[pid] + 1
                     continue
                 self.killed += os.WIFSIGNALED(status)
                 self.alive.pop(pid, None)
