@@ -8,7 +8,8 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cueline import bootstrap
-from cueline.doors.logs import LoggedBatch, function_logger
+from cueline.doors.batches import LoggedBatch
+from cueline.doors.logs import function_logger
 from cueline.engine.collector import collect
 
 logger = function_logger()

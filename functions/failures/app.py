@@ -8,7 +8,8 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cueline import bootstrap
-from cueline.doors.logs import LoggedBatch, function_logger
+from cueline.doors.batches import LoggedBatch
+from cueline.doors.logs import function_logger
 from cueline.errors import InvalidRequest
 
 logger = function_logger()

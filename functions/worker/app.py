@@ -8,7 +8,8 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cueline import bootstrap
-from cueline.doors.logs import LoggedBatch, function_logger
+from cueline.doors.batches import LoggedBatch
+from cueline.doors.logs import function_logger
 
 HAND_OVER = 10.0
 """Seconds before the platform's own end by which a turn has ended."""

@@ -21,6 +21,7 @@ class _Body:
     look: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     sweep: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1, le=2)]] | None = None
     waited: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
+    in_case: bool = False
 
 
 _BODY = TypeAdapter(_Body)
@@ -36,7 +37,7 @@ def wake_up_from_json(text: str) -> WakeUp:
         body = _BODY.validate_json(text)
     except ValidationError:
         raise InvalidRequest("This message is no wake-up.") from None
-    return WakeUp(body.session, body.look, body.sweep, body.waited)
+    return WakeUp(body.session, body.look, body.sweep, body.waited, body.in_case)
 
 
 def checked_delay(delay: int) -> int:

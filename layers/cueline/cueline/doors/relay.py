@@ -87,7 +87,7 @@ class Relay:
             if batch:
                 yield batch
             if batch and not isinstance(batch[-1], Recorded):
-                await asyncio.sleep(COALESCE)
+                await asyncio.wait([self.answer], timeout=COALESCE)
 
     def _emit(self, what: Said) -> None:
         self._said.append(what)

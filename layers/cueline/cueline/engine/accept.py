@@ -9,7 +9,15 @@ from cueline.engine.wake import GRACE, arm
 from cueline.errors import IdempotencyKeyReused, SessionNotFound, TooManyPending, TurnRunning
 from cueline.log.events import Event, Input, TurnBegan
 from cueline.log.segment import Head, Keyed, Segment, Tail
-from cueline.log.state import MAX_PENDING, State, interruption, next_batch, offsets, reduce
+from cueline.log.state import (
+    MAX_PENDING,
+    State,
+    interruption,
+    next_batch,
+    offsets,
+    reduce,
+    waiting_asides,
+)
 
 BUSY_RETRY_AFTER = 5
 """Seconds after which a caller who was refused may ask again."""
@@ -115,7 +123,7 @@ def accept(
     if began and confirm:
         confirm()
     elif arrival.input.policy != "silent":
-        ports.wake_ups.send(WakeUp(writer.session), delay=_delay(segment, head.state, lease))
+        ports.wake_ups.send(*_wake_up(writer.session, segment, lease))
     return Accepted(place, head, segment, turn if began else None)
 
 
@@ -125,11 +133,11 @@ def _known(keyed: Keyed, key: IdempotencyKey | None, head: Head) -> Repeated:
     return Repeated(keyed.offset, head)
 
 
-def _delay(segment: Segment, state: State, lease: int) -> int:
-    """Where a turn is open its end comes first; this is for the case that nobody tells of it."""
-    if state.open and not any(i.policy == "aside" for i in state.pending):
-        return lease
-    return GRACE if len(segment.events) > 1 else 0
+def _wake_up(session: str, segment: Segment, lease: int) -> tuple[WakeUp, int]:
+    """And its delay. Where a turn is open its end comes first, and who ends it wakes somebody."""
+    if segment.state.open and not waiting_asides(segment.state):
+        return WakeUp(session, in_case=True), lease
+    return WakeUp(session), GRACE if len(segment.events) > 1 else 0
 
 
 def _repeated(state: State, digest: str, quiet_for: int, retries: bool) -> int | None:

@@ -129,6 +129,8 @@ class WakeUp:
     """(incarnation, round): instead of a look, blank in round 1 or clear in round 2."""
     waited: tuple[int, int] | None = None
     """(incarnation, offset): what stood below it had waited in vain already; see `failures`."""
+    in_case: bool = False
+    """Sent for the case that its sender dies: it hardly ever finds anything to do."""
 
 
 class WakeUps(Protocol):

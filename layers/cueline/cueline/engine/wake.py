@@ -15,13 +15,13 @@ def arm(ports: Ports, session: str, lease: int) -> Callable[[], None]:
 
     It is the turn's dead man's switch: whatever begins has a wake-up on its way already.
     """
-    armed_at = ports.clock.monotonic()
-    ports.wake_ups.send(WakeUp(session), delay=lease)
+    armed_at, wake_up = ports.clock.monotonic(), WakeUp(session, in_case=True)
+    ports.wake_ups.send(wake_up, delay=lease)
 
     def began() -> None:
         if ports.clock.monotonic() - armed_at >= lease:
             # It may have come, and found the session idle, before the begin was there.
-            ports.wake_ups.send(WakeUp(session), delay=lease)
+            ports.wake_ups.send(wake_up, delay=lease)
 
     return began
 

@@ -35,7 +35,9 @@ class Worker:
             self._sweep(wake_up.session, *wake_up.sweep)
             return
         ports, session = self.ports, wake_up.session
-        tail = ports.log.tail(session, self.limits.window_bytes)
+        # Most wake-ups find nothing to do, and the window is what costs.
+        unlikely = wake_up.in_case or wake_up.look
+        tail = ports.log.tail(session, 0 if unlikely else self.limits.window_bytes)
         if not tail.live(ports.clock.now()) and not tail.head.state.turns:
             return  # deleted, or expired with nothing under way
         turn, armed = ports.clock.id(), False
@@ -44,6 +46,8 @@ class Worker:
             # Brings help a lease after a death; the message itself only after its visibility.
             arm(ports, session, self.limits.lease)
             armed = True
+            if unlikely:
+                tail = ports.log.tail(session, self.limits.window_bytes)
 
         def build(state: State, at: int) -> Sequence[Event]:
             if not armed:

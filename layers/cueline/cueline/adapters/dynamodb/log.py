@@ -44,8 +44,11 @@ EXPIRED = "#ttl <= :now"
 
 _HEAD_PAGE = 2
 """META, where there is one, and the newest segment."""
-_WINDOW_PAGE = 50
-"""META and the segments of some 25 turns."""
+_SMALLEST_PAGE = 16
+_WINDOW_PAGE = 128
+"""META and the segments of some 60 turns. More would be a megabyte, where they are large."""
+_SMALL_SEGMENT = 400
+"""Bytes, as stored: a window has hardly more segments than so many of them fill."""
 
 
 class DynamoLog:
@@ -61,7 +64,7 @@ class DynamoLog:
             session,
             FIRST_SEGMENT,
             META,
-            page=_WINDOW_PAGE if window else _HEAD_PAGE,
+            page=_page(window),
             further=lambda: _further(items[-_WINDOW_PAGE:], room),
             forward=False,
         )
@@ -183,6 +186,11 @@ class DynamoLog:
         return between(self._client, self._table, session, first, last, page=page, forward=forward)
 
 
+def _page(window: int) -> int:
+    """META and the newest segment, or as many as the window may have."""
+    return max(_HEAD_PAGE, min(_WINDOW_PAGE, window // _SMALL_SEGMENT))
+
+
 def _further(latest: Sequence[Item], room: int) -> int:
     """How many more segments to ask for, where these were read last and there is so much room.
 
@@ -190,4 +198,4 @@ def _further(latest: Sequence[Item], room: int) -> int:
     be a megabyte, however little of it fits: each item that is read is paid for and parsed.
     """
     likely = room * len(latest) // max(1, sum(map(size_of, latest)))
-    return max(_WINDOW_PAGE, likely + likely // 16)
+    return max(_SMALLEST_PAGE, likely + likely // 16)

@@ -96,7 +96,9 @@ class Hosting:
         posted = parse_post(post.body, post.headers.get("content-type", ""))
         limit = self.stream_seconds if posted.stream else self.wait_seconds
         seconds = min(requested_timeout(post.headers) or limit, limit)
-        tail = self.ports.log.tail(f"{agent_key}.{session_key}", self.inline.limits.window_bytes)
+        says = isinstance(posted, PostedMessage)
+        window = self.inline.limits.window_bytes if says else 0
+        tail = self.ports.log.tail(f"{agent_key}.{session_key}", window)
         session = tail.live(self.ports.clock.now())
         if not session:
             raise missing(self.ports, agent_key, session_key)
