@@ -72,8 +72,11 @@ class Running:
                 pytest.fail(f"The local stack did not start. It said:\n{self.said}")
             time.sleep(0.1)
 
-    def stop(self, number: int = signal.SIGINT, within: float = 40) -> int:
-        """Ends it by a signal, and returns its exit code."""
+    def stop(self, number: int = signal.SIGINT, within: float = 150) -> int:
+        """Ends it by a signal, and returns its exit code.
+
+        It removes what the emulator unpacked, which is 10,000 files for each running function.
+        """
         assert self.process
         self.process.send_signal(number)
         return self.process.wait(within)
