@@ -1,6 +1,9 @@
 """The only place that picks adapters. Everything is made once, when it is first asked for."""
 
+import gc
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
@@ -116,9 +119,10 @@ def model() -> Model:
 @lru_cache(maxsize=1)
 def _model(_: int) -> Model:
     # Only functions that call a model pay for the import of its client.
-    from cueline.adapters.configured import ConfiguredModel
-    from cueline.adapters.openai.chat import chat_model
-    from cueline.adapters.openai.responses import responses_model
+    with _nothing_collected():
+        from cueline.adapters.configured import ConfiguredModel
+        from cueline.adapters.openai.chat import chat_model
+        from cueline.adapters.openai.responses import responses_model
 
     given = settings()
     make = responses_model if given.model_api == "responses" else chat_model
@@ -128,6 +132,17 @@ def _model(_: int) -> Model:
         idle_seconds=IDLE_SECONDS,
     )
     return ConfiguredModel(chosen, given.model_name, given.model_parameters)
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """While modules are imported: none of that is garbage, then or later."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _api_key(given: Settings) -> str:
