@@ -15,7 +15,7 @@ from botocore.retries import standard
 from cueline import bootstrap
 from cueline.adapters import aws
 from cueline.adapters.clock import SystemClock
-from cueline.engine import worker
+from cueline.engine import turn, worker
 from cueline.engine.ports import Ports, WakeUp, WakeUps
 from cueline.log.events import TurnAbandoned
 from cueline.log.segment import Log, Segment
@@ -31,6 +31,8 @@ LIFETIME = 5
 """Seconds that a process may live, instead of a quarter of an hour; it dates the second sweep."""
 IDLE = 1.5
 """Seconds without a byte from the model, instead of most of a minute."""
+SHORTEST = 2.0
+"""Seconds that a further model call should have, instead of half a minute."""
 
 
 def live(given: Given) -> "Steps":
@@ -48,6 +50,7 @@ def live(given: Given) -> "Steps":
         (bootstrap, "settings", lambda: settings),
         (bootstrap, "IDLE_SECONDS", IDLE),
         (worker, "LIFETIME", LIFETIME),
+        (turn, "SHORTEST_CALL", SHORTEST),
     ):
         patch.object(target, name, value).start()
     ports = steps.counted(_ports(bootstrap.ports(), given))
