@@ -209,7 +209,7 @@ async def test_steering_that_comes_too_late_is_answered_next(
 
 @BOTH
 async def test_without_since_a_busy_session_refuses(meet: Meet, practice: Practice) -> None:
-    practice.will(SLOW)
+    practice.will(STUCK)
     ada, bob = meet(), meet()
     running = asyncio.create_task(ada.stream("one"))
     await until(lambda: streamed(ada.heard))
@@ -220,8 +220,11 @@ async def test_without_since_a_busy_session_refuses(meet: Meet, practice: Practi
         assert refused.value.body.running_turn_id
         assert int(refused.value.headers["retry-after"]) > 0
     # The client's own retries of a post in JSON come when the turn is over.
-    assert messages(await bob.say("two", retries=True)) == ["two"]
-    assert streamed(await running) == SLOW_TEXT
+    patient = asyncio.create_task(bob.say("two", retries=True))
+    await asyncio.sleep(0.5)
+    await ada.interrupt()
+    assert messages(await patient) == ["two"]
+    assert "session_interrupted" in types(await running)
 
 
 # --- interrupt -----------------------------------------------------------------------------------
