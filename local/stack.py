@@ -11,9 +11,9 @@ OPENAI_API_KEY, OPENAI_BASE_URL, and AWS_ENDPOINT_URL to use an emulator that al
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -240,7 +240,14 @@ class Stack:
             hint = ", which saves its state; that may take 10 s" if saves else ""
             self._say(f"stopping the {process.name}{hint}")
             process.stop()
-        shutil.rmtree(self.state / "tmp", ignore_errors=True)
+        self._remove_unpacked()
+
+    def _remove_unpacked(self) -> None:
+        """What the emulator unpacked is a hundred thousand files: nobody shall wait for that."""
+        with contextlib.suppress(OSError):
+            (self.state / "tmp").rename(self.state / f"tmp.{os.getpid()}")
+            left = self.state.glob("tmp.*")
+            subprocess.Popen(["/bin/rm", "-rf", *left], start_new_session=True)
 
     # --- words ---------------------------------------------------------------------------------
 
