@@ -187,13 +187,21 @@ def _of_told(one: Told, logs: Sequence[Log]) -> Iterator[str]:
         yield f"P1 kept: {what} failed, and is not in the log"
     for event, text in one.answers.items():
         kept = next((e for log in logs if (e := log.at(event))), None)
-        if getattr(kept, "text", None) != text:
+        if text not in _sayable(kept):
             yield f"P3 told: {what} heard {text!r} as {event}, where {kept!r} is stored"
         if isinstance(kept, Answered) and not (
             one.since
             or any(offset_in(one.event, lo.session, lo.incarnation) in kept.inputs for lo in logs)
         ):
             yield f"P3 told: {what} got the answer to another input"
+
+
+def _sayable(event: Event | None) -> Sequence[str]:
+    """How a stored end of a turn may be told: a failure that is replayed has its message too."""
+    text = getattr(event, "text", None)
+    if isinstance(event, TurnFailed):
+        return (event.text, event.message, f"{event.text}\n\n[{event.message}]")
+    return () if text is None else (text,)
 
 
 def _says(event: Event | None, text: str) -> bool:
