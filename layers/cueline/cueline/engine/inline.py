@@ -14,18 +14,31 @@ from cueline.engine.turn import Host, Limits
 from cueline.engine.wake import arm, wake_next
 from cueline.engine.window import answer_to, ends, missing, stretch
 from cueline.errors import SessionNotFound, TurnRunning, Unavailable
-from cueline.log.events import Event, Input, Recorded, TurnBegan, TurnHandedOver, TurnOverran
+from cueline.log.events import (
+    Event,
+    Input,
+    PartlyAnswered,
+    Recorded,
+    TurnBegan,
+    TurnHandedOver,
+    TurnInterrupted,
+    TurnOverran,
+)
 from cueline.log.segment import Segment, Session, Tail
 from cueline.log.state import State, next_batch, offsets
 
 Emit = Callable[[Delta | Recorded], None]
+
+LAST_LOOKS = 3
+"""At a log in which an interrupted turn's host may still tell what it had said."""
 
 
 @dataclass(slots=True)
 class Heard:
     """What the caller has been told of the log: all since an offset, or what became of its input.
 
-    `offset` is that of the input.
+    And nothing after the end of its input, which is at `offset`, however much of the log is known:
+    so its own answer is the last, and a repeat is told the same.
     """
 
     offset: int
@@ -33,24 +46,31 @@ class Heard:
     emit: Emit
     events: list[Recorded] = field(default_factory=list)
     ended: bool = False
+    over: bool = False
+    """Nothing more is told; what an interrupted turn had said still is once it has ended."""
     _turns: set[str] = field(default_factory=set)
     """Those that took the input."""
     _told: set[int] = field(default_factory=set)
 
     def hear(self, recorded: Sequence[Recorded]) -> None:
         for one in recorded:
+            self.over = self.over or (self.ended and isinstance(one.event, TurnBegan))
+            if self.over:
+                return
             self.events.append(one)
-            self.ended = self.ended or ends(one.event, self.offset)
-            if self.since is not None:
-                self.emit(one)
-            else:
-                self._tell_own(one)
+            if ends(one.event, self.offset):
+                self.ended, self.over = True, not isinstance(one.event, TurnInterrupted)
+            elif isinstance(one.event, PartlyAnswered) and one.event.turn in self._turns:
+                self.over = True
+            self._tell(one)
 
-    def _tell_own(self, one: Recorded) -> None:
+    def _tell(self, one: Recorded) -> None:
         turn, inputs = getattr(one.event, "turn", None), getattr(one.event, "inputs", ())
         if self.offset in inputs and turn:
             self._turns.add(turn)
-        if one.offset == self.offset or turn in self._turns or ends(one.event, self.offset):
+        if self.since is not None:
+            self.emit(one)
+        elif one.offset == self.offset or turn in self._turns or ends(one.event, self.offset):
             taken = (r for r in self.events if isinstance(r.event, Input) and r.offset in inputs)
             for told in (*taken, one):
                 if told.offset not in self._told:
@@ -97,24 +117,31 @@ class Caller:
         first = self.accepted.offset if self.since is None else self.since + 1
         for page in stretch(log, session, self.tail, first, mine.at if mine else head.at):
             told.hear(page)
-            if told.ended and self.since is None:
+            if told.over:
                 return told.answer()
         reader = Reader(log, session, head, told.hear)
         if mine:
             told.hear(mine.recorded())
             if self._hosting:
                 self._host(self._hosting, mine, reader, emit, heard)
-        self._follow(told, reader, emit, heard)
+        if not told.ended:
+            self._follow(told, reader, emit, heard)
         return told.answer()
 
     def _follow(self, told: Heard, reader: Reader, emit: Emit, heard: bool) -> None:
         """Until the input has ended, whoever answers it: that may become this process."""
         clock = self.ports.clock
         help_at = clock.monotonic() + 2 * self.limits.lease
-        while not (told.ended or reader.state.deleted or self.stopped.is_set()):
+        looks = LAST_LOOKS
+        while not (told.over or reader.state.deleted or self.stopped.is_set()):
             if began := self._begin(reader):
                 self._host(*began, reader, emit, heard)
+                if told.ended:
+                    return
             elif not reader.look():
+                looks -= told.ended
+                if not looks:
+                    return
                 if clock.monotonic() > help_at:  # its wake-ups may have died with their senders
                     help_at += 2 * self.limits.lease
                     self.ports.wake_ups.send(WakeUp(self.writer.session))

@@ -11,7 +11,6 @@ from typing import Any
 from cueline.doors.access import Access, caller_of
 from cueline.doors.agent_events import sse
 from cueline.doors.agent_events.events import told
-from cueline.doors.agent_events.extent import Extent
 from cueline.doors.agent_events.idempotency import digest, idempotency_key
 from cueline.doors.agent_events.keys import agent_key_in, session_key_in
 from cueline.doors.agent_events.post import (
@@ -142,8 +141,7 @@ class Hosting:
             raise _ended()
         if isinstance(ending, TurnFailed | InputsFailed):
             raise failure(ending)
-        extent = Extent(opened.caller.accepted.offset)
-        return _shown(opened.session, [r for r in events if extent.reaches(r.event)])
+        return _shown(opened.session, events)
 
     async def stream(self, opened: Open | Told, request_id: str) -> AsyncIterator[bytes]:
         """The frames of the answer; `end` is always the last."""

@@ -1,12 +1,11 @@
 """What a turn says, as the frames of one response."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cueline.doors.agent_events import sse
 from cueline.doors.agent_events.errors import error_answer
 from cueline.doors.agent_events.events import told
-from cueline.doors.agent_events.extent import Extent
 from cueline.doors.relay import Said
 from cueline.engine.call import Restarted
 from cueline.engine.model import TextDelta, ThinkingDelta
@@ -41,10 +40,6 @@ class Frames:
     _saying: bool = False
     _thinking: bool = False
     _thought: bool = False
-    _extent: Extent = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._extent = Extent(self.offset)
 
     def of(self, what: Said, at: int) -> Iterator[bytes]:
         """`at` is now, in ms."""
@@ -59,7 +54,7 @@ class Frames:
                 yield sse.streaming_agent_output(what.text, at)
             case Restarted():
                 yield from self._end_thinking(at)
-            case Recorded() if self._extent.reaches(what.event):
+            case Recorded():
                 yield from self._end_thinking(at)
                 yield from self._of_event(what)
 
