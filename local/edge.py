@@ -123,18 +123,24 @@ class Edge:
         timeout = httpx.Timeout(None, connect=5)
         # trust_env off: a proxy that the environment names is for the world outside.
         self.http = httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False)
+        self.asking = asyncio.Lock()
 
     async def healthz(self, _: Request) -> Response:
+        # The REST API last and once at a time: each question that finds none of its functions
+        # awake has the emulator unpack one more.
         try:
-            answers = await asyncio.gather(
-                self.http.get(self.upstreams.rest + "/healthz", timeout=HEALTH_SECONDS),
-                self.http.get(self.upstreams.streaming + "/healthz", timeout=HEALTH_SECONDS),
-            )
+            streaming = await self.healthy(self.upstreams.streaming)
+            async with self.asking:
+                healthy = streaming and await self.healthy(self.upstreams.rest)
         except httpx.HTTPError:
             return refusal(503, "unavailable", "A part of the local stack does not answer.")
-        if any(answer.is_error for answer in answers):
+        if not healthy:
             return refusal(503, "unavailable", "A part of the local stack is not healthy.")
         return JSONResponse({"status": "ok"})
+
+    async def healthy(self, upstream: str) -> bool:
+        answer = await self.http.get(upstream + "/healthz", timeout=HEALTH_SECONDS)
+        return not answer.is_error
 
     async def proxy(self, request: Request) -> Response:
         try:

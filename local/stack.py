@@ -237,7 +237,7 @@ class Stack:
         order = ["edge", "streaming function", "practice model", "emulator"].index
         for process in sorted(self.running, key=lambda process: order(process.name)):
             saves = process.name == "emulator"
-            hint = ", which saves its state; that may take 10 s" if saves else ""
+            hint = ", which saves its state" if saves else ""
             self._say(f"stopping the {process.name}{hint}")
             process.stop()
         self._remove_unpacked()

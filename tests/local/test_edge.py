@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
 
 from local import edge, template
 from local.edge import Edge, Upstreams, create_app
@@ -228,3 +229,46 @@ def test_a_caller_who_does_not_wait_for_the_head_closes_the_request(
 
     asyncio.run(run())
     assert given_up
+
+
+def test_the_rest_api_is_not_asked_for_its_health_before_the_streaming_function_is_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def starting(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "streaming":
+            raise httpx.ConnectError("refused")
+        return ok(request)
+
+    upstream = Upstream(starting)
+    answer = through(upstream, monkeypatch, method="GET", url="/healthz")
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert [request.url.host for request in upstream.requests] == ["streaming"]
+    awake = Upstream(ok)
+    assert through(awake, monkeypatch, method="GET", url="/healthz").json() == {"status": "ok"}
+    assert [request.url.host for request in awake.requests] == ["streaming", "rest"]
+    ill = Upstream(lambda _: said(500, {}))
+    assert through(ill, monkeypatch, method="GET", url="/healthz").status_code == 503
+
+
+def test_the_rest_api_is_asked_for_its_health_once_at_a_time() -> None:
+    """In the emulator each question at once would unpack one more copy of the function."""
+    under_way, most = 0, 0
+
+    class Cold(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            nonlocal under_way, most
+            if request.url.host == "rest":
+                under_way += 1
+                most = max(most, under_way)
+                await asyncio.sleep(0.01)
+                under_way -= 1
+            return said(200, {})
+
+    async def run() -> list[int]:
+        made = Edge(Upstreams("http://rest/v1", "http://streaming", "arn:f", template.load()))
+        async with httpx.AsyncClient(transport=Cold()) as made.http:
+            asked = [made.healthz(Request(scope("/healthz"))) for _ in range(5)]
+            return [answer.status_code for answer in await asyncio.gather(*asked)]
+
+    assert asyncio.run(run()) == [200] * 5
+    assert most == 1
