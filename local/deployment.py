@@ -17,6 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local import template
+from local.overrides import override
 from local.processes import Process, StartError
 from local.template import ROOT
 
@@ -106,7 +107,7 @@ def build(target: Path, log: Path) -> None:
 def deploy(built: Path, endpoint: str, parameters: Mapping[str, str], log: Path) -> None:
     storage = client("s3", endpoint)
     storage.create_bucket(Bucket=BUCKET)
-    overrides = [f"{name}={_quoted(value)}" for name, value in parameters.items() if value]
+    overrides = [override(name, value) for name, value in parameters.items() if value]
     _sam(
         [
             "deploy",
@@ -118,10 +119,6 @@ def deploy(built: Path, endpoint: str, parameters: Mapping[str, str], log: Path)
         log,
         AWS_ENDPOINT_URL=endpoint,
     )
-
-
-def _quoted(value: str) -> str:
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _sam(arguments: Sequence[str | Path], log: Path, **environment: str) -> None:

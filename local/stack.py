@@ -24,6 +24,7 @@ from types import FrameType
 from local import emulator, greeting
 from local.claims import HOST, claim_port, free_port, is_free, only_one
 from local.deployment import CREDENTIALS, client, store_secret, up_to_date
+from local.overrides import model_parameters
 from local.processes import Process, StartError
 from local.sweeper import sweep
 from local.template import ROOT
@@ -119,7 +120,7 @@ class Stack:
             "AgentCacheSeconds": "0",
             "ModelApi": get("MODEL_API") or "responses",
             "ModelName": get("MODEL_NAME", ""),
-            "ModelParameters": get("MODEL_PARAMETERS") or "{}",
+            "ModelParameters": model_parameters(get("MODEL_PARAMETERS") or "{}"),
             "OpenAiBaseUrl": practice if practice_port else get("OPENAI_BASE_URL", ""),
             "ModelSecretArn": store_secret(endpoint, key) if key else "",
             "LeaseSeconds": get("LEASE_SECONDS") or "30",

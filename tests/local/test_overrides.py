@@ -1,0 +1,50 @@
+"""What the template's parameters are, once SAM's own parser has read them."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from local.overrides import model_parameters, override
+from local.processes import StartError
+from local.template import ROOT
+
+PARSER = """
+import json, sys
+from samcli.cli.types import CfnParameterOverridesType
+print(json.dumps(CfnParameterOverridesType().convert((*sys.argv[1:],), None, None)))
+"""
+
+
+def as_sam_reads(*given: str) -> dict[str, str]:
+    run = subprocess.run(
+        [ROOT / ".envs/sam/bin/python", "-c", PARSER, *given],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    read: dict[str, str] = json.loads(run.stdout)
+    return read
+
+
+def test_a_value_with_quotes_spaces_and_commas_arrives_whole() -> None:
+    value = 'a "b", it\'s {c=d}'
+    assert as_sam_reads(override("Name", value), "Other=1") == {"Name": value, "Other": "1"}
+
+
+def test_the_model_s_parameters_arrive_as_they_were_given_to_make() -> None:
+    given = {"temperature": 0.2, "stop": ['say "x", y', "it's\n", "\\", '\\"', "\\ é"], "a": {}}
+    environment = {"PATH": os.environ["PATH"], "MODEL_PARAMETERS": json.dumps(given)}
+    command = [sys.executable, "-m", "local.overrides"]
+    run = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment
+    )
+    read = as_sam_reads("ModelApi=chat", run.stdout.rstrip("\n"))
+    assert json.loads(read.pop("ModelParameters")) == given
+    assert read == {"ModelApi": "chat"}
+
+
+@pytest.mark.parametrize("given", ["{", "[]", "0.2", "{temperature:0.2}"])
+def test_what_is_no_json_object_is_refused_before_anything_starts(given: str) -> None:
+    with pytest.raises(StartError, match="MODEL_PARAMETERS"):
+        model_parameters(given)
