@@ -247,6 +247,8 @@ def test_what_the_gateway_says_itself_is_in_the_doors_shape() -> None:
     assert {"DEFAULT_4XX", "DEFAULT_5XX", "THROTTLED"} <= set(responses)
     for kind in responses:
         body = json.loads(template.gateway_response(SOURCE, kind)[1])
+        assert set(body) == {"messages", "code", "retryable", "request_id"}
+        assert isinstance(body["retryable"], bool)
         assert body["request_id"] == "$context.requestId"
         assert re.fullmatch("[a-z_]+", body["code"])
         assert all(isinstance(message, str) for message in body["messages"])
