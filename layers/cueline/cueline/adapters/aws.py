@@ -1,6 +1,7 @@
 """The AWS clients, all from one session; made when asked for, never at import."""
 
 import json
+import threading
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
@@ -11,6 +12,9 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_sqs import SQSClient
+
+# Clients may be shared by threads; a session that makes them may not.
+_making = threading.Lock()
 
 
 @cache
@@ -50,7 +54,8 @@ def secret(arn: str) -> str:
 
 
 def _client(service: str) -> Any:
-    return _session().create_client(service, config=client_config())
+    with _making:
+        return _session().create_client(service, config=client_config())
 
 
 def _as_it_is(
