@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 
 import httpx
+import httpx2
 import pytest
 
 from cueline import bootstrap
@@ -93,3 +94,11 @@ def test_the_library_logs_json_lines(logged: io.StringIO) -> None:
     logging.getLogger("cueline.engine.turn").warning("hello", extra={"code": "x"})
     line = json.loads(logged.getvalue())
     assert (line["message"], line["code"]) == ("hello", "x")
+
+
+def test_a_model_call_leaves_no_line_with_its_url(caplog: pytest.LogCaptureFixture) -> None:
+    """On Lambda the root logger listens at INFO."""
+    answering = httpx2.MockTransport(lambda _: httpx2.Response(200))
+    with caplog.at_level(logging.INFO), httpx2.Client(transport=answering) as client:
+        client.post("https://model.example/v1/responses")
+    assert not caplog.records

@@ -13,4 +13,7 @@ def function_logger() -> Logger:
     library.setLevel(logging.INFO)
     # Lambda's own root handler would write everything a second time.
     library.propagate = False
+    # They log the model provider's URL with each call, and Lambda's root logger listens at INFO.
+    for name in ("openai", "httpx2", "httpcore2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     return made
