@@ -17,9 +17,11 @@ def model(provider: str | None) -> str:
 
 def key(endpoint: str) -> str:
     return (
-        "\nEvery request needs a key in x-api-key. To make one:\n"
-        f"  KEY=$(AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=test "
-        "AWS_SECRET_ACCESS_KEY=test make -s key NAME=me)"
+        "\nEvery request needs a key in x-api-key. To make one, in a shell of its own:\n"
+        f"  export AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION=us-east-1"
+        " AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test\n"
+        "  KEY=$(make -s key NAME=me)\n"
+        "`make keys`, `make key ROTATE=<id>` and `make key REVOKE=<id>` work there too."
     )
 
 

@@ -20,7 +20,7 @@ from cueline.errors import CuelineError
 
 UNITS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 OVERLAP = 24 * UNITS["h"]
-CACHED = "within a minute, when no function remembers it any longer"
+ENDS = "ends within a minute"  # functions remember it for so long
 
 
 class RefusedError(Exception):
@@ -52,15 +52,15 @@ def rotate(keys: Keys, key_id: str, now: int, expires: int | None, overlap: int)
         raise RefusedError(
             f"Somebody else changed {key_id} meanwhile. Nothing was done; try again."
         )
-    until = f"until {_date(kept[0].expires_at)}" if kept and overlap else f"no longer, {CACHED}"
-    print(f"The secret that {key_id} had is valid {until}.", file=sys.stderr)
+    until = f"is valid until {_date(kept[0].expires_at)}" if kept and overlap else ENDS
+    print(f"The secret that {key_id} had {until}.", file=sys.stderr)
     _show(key, text)
 
 
 def revoke(keys: Keys, key_id: str) -> None:
     key = _known(keys, key_id)
     keys.remove(key_id)
-    print(f"{key_id} ({key.name}) is revoked; it is refused {CACHED}.", file=sys.stderr)
+    print(f"{key_id} ({key.name}) is revoked; it {ENDS}.", file=sys.stderr)
 
 
 def show_all(keys: Keys, now: int) -> None:
