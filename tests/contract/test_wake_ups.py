@@ -64,7 +64,6 @@ def test_a_body_can_be_read_back(wake_up: WakeUp) -> None:
         '{"session":"support.s1","sweep":[5,3]}',
         '{"session":"support.s1","sweep":[5.5,1]}',
         '{"session":"support.s1","waited":[5,-1]}',
-        '{"session":"support.s1","secret":1}',
     ],
 )
 def test_anything_else_is_refused(body: str) -> None:
@@ -88,3 +87,7 @@ def test_a_beat_is_forgotten_a_day_later(table: Backend) -> None:
     assert table.client
     [item] = table.client.scan(TableName="cueline")["Items"]
     assert int(item["ttl"]["N"]) == table.clock.now() // 1000 + 86_400
+
+
+def test_what_a_newer_version_adds_is_passed_over() -> None:
+    assert wake_up_from_json('{"session":"support.s1","later":1}') == WakeUp("support.s1")

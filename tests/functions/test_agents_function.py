@@ -21,6 +21,7 @@ from cueline.log.events import (
     Event,
     Input,
     InputsFailed,
+    InputsOverran,
     PartlyAnswered,
     Thinking,
     ToolInput,
@@ -29,7 +30,6 @@ from cueline.log.events import (
     TurnBegan,
     TurnFailed,
     TurnInterrupted,
-    TurnOverran,
     event_id,
 )
 from functions.agents import app
@@ -547,7 +547,7 @@ def test_events_are_shown_as_the_public_schema_has_them(
         ToolOutput(turn="t", call="c", tool="f", output="[1]", error=True),
         ToolInput(turn="t", call="d", tool="f", arguments='{"x":NaN}'),
         ToolOutput(turn="t", call="d", tool="f", output="plain"),
-        TurnOverran(turn="t"),
+        InputsOverran(inputs=()),
         Answered(turn="t", inputs=(0,), text="hello \u2028 \U0001f388", cut=True),
     )
     listed = ask("GET", f"{session}/events", query={"include_hidden": "true"})
@@ -605,7 +605,7 @@ def test_failures_are_shown_as_outputs_that_say_so(ask: Ask, session: str, ports
 def test_pages_count_what_is_shown(ask: Ask, session: str, ports: Ports) -> None:
     for n in range(40):
         at = say(ports, Input(texts=(f"{n}",)))
-        say(ports, TurnBegan(turn="t", inputs=(at,)), TurnOverran(turn="t"))
+        say(ports, TurnBegan(turn="t", inputs=(at,)), InputsOverran(inputs=()))
         say(ports, Answered(turn="t", inputs=(at,), text=f"{n}"))
     texts: list[str] = []
     query = {"limit": "7"}

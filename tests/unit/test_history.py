@@ -19,6 +19,7 @@ from cueline.log.events import (
     Event,
     Input,
     InputsFailed,
+    InputsOverran,
     InputsTaken,
     InputsWithdrawn,
     PartlyAnswered,
@@ -32,7 +33,6 @@ from cueline.log.events import (
     TurnFailed,
     TurnHandedOver,
     TurnInterrupted,
-    TurnOverran,
     TurnSuspended,
 )
 from cueline.log.state import State, Turn, covered, interruption, offsets, reduce, steering
@@ -93,7 +93,7 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(TurnAbandoned, turn=turns),
     st.builds(TurnHandedOver, turn=turns),
     st.builds(TurnSuspended, turn=turns, call=calls),
-    st.builds(TurnOverran, turn=turns),
+    st.builds(InputsOverran, inputs=st.just((0,))),
     st.builds(InputsFailed, inputs=inputs),
     st.builds(InputsWithdrawn, inputs=inputs),
 )

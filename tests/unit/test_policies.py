@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cueline.adapters.wake_ups import wake_up_from_json
 from cueline.engine import sessions
 from cueline.engine.accept import Accepted, Arrival, Repeated, accept
 from cueline.engine.append import IdempotencyKey, Writer
@@ -14,11 +15,12 @@ from cueline.engine.inline import Inline
 from cueline.engine.interrupt import interrupt
 from cueline.engine.model import End, Said, TextDelta
 from cueline.engine.ports import WakeUp
-from cueline.errors import IdempotencyKeyReused, ModelError, SessionNotFound
+from cueline.errors import IdempotencyKeyReused, ModelError, SessionNotFound, Unavailable
 from cueline.log.events import (
     Answered,
     AsideBegan,
     Input,
+    InputsOverran,
     InputsTaken,
     PartlyAnswered,
     Policy,
@@ -190,8 +192,8 @@ def test_with_little_time_left_a_turn_that_got_on_is_handed_to_a_fresh_process(
     def slowly() -> None:
         if len(bench.log()) == 2:
             send(bench, "two", "steer")
-            bench.clock.sleep(70)
-            bench.ports.beats.beat(SESSION, bench.session.incarnation, turn_of(running))
+            for _ in range(7):
+                bench.clock.sleep(10)
 
     bench.model.before = slowly
     running.stopped.set()
@@ -366,3 +368,191 @@ def test_a_failed_turn_under_a_key_stays_what_it_is(bench: Delayed) -> None:
     again = bench.accept("one", key=KEY)
     assert isinstance(again.run(lambda _: None)[-1].event, TurnFailed)
     assert len(bench.model.asked) == 1
+
+
+# --- callers who are told nothing, or the wrong thing, and repeat --------------------------------
+
+
+def inputs(bench: Delayed) -> list[tuple[str, ...]]:
+    return [e.texts for e in bench.log() if isinstance(e, Input)]
+
+
+def test_a_caller_who_gave_up_while_its_input_waited_is_known_when_it_repeats(
+    bench: Delayed,
+) -> None:
+    running = bench.accept("one")
+    assert bench.accept("two", queues=True).give_up()
+    running.run(lambda _: None)
+    bench.wake()
+    bench.clock.sleep(1)
+    assert isinstance(bench.accept("two", queues=True).run(lambda _: None)[-1].event, Answered)
+    assert inputs(bench) == [("one",), ("two",)]
+
+
+def test_each_of_many_late_callers_is_known(bench: Delayed) -> None:
+    callers = [bench.accept(f"{n}", queues=True) for n in range(10)]
+    for caller in callers:
+        assert caller.give_up()
+    callers[0].run(lambda _: None)
+    for _ in range(10):
+        bench.wake()
+    for n in range(10):
+        bench.accept(f"{n}", queues=True).run(lambda _: None)
+    assert len(inputs(bench)) == 10
+
+
+def test_a_failure_is_known_also_after_an_older_overrun(bench: Delayed) -> None:
+    first = bench.accept("one")
+    waiting = bench.accept("two", queues=True)
+    first.give_up()
+    first.run(lambda _: None)
+    bench.model.scripts = [[ModelError("model_rejected", "No.", retryable=False)]]
+    assert isinstance(waiting.run(lambda _: None)[-1].event, TurnFailed)
+    bench.clock.sleep(1)
+    bench.accept("two", queues=True).run(lambda _: None)
+    assert inputs(bench) == [("one",), ("two",)]
+
+
+def test_what_is_remembered_of_late_callers_is_bounded_and_goes(bench: Delayed) -> None:
+    for n in range(30):
+        bench.accept(f"{n}").give_up()
+        stop(bench)
+    assert len(bench.ports.log.tail(SESSION).head.state.repeats) == 16
+    for n in range(40):
+        bench.say(f"more {n}")
+    assert bench.ports.log.tail(SESSION).head.state.repeats == ()
+
+
+def test_a_follower_outlives_a_lost_look(bench: Delayed) -> None:
+    running = bench.accept("one")
+    waiting = bench.accept("one")
+    running.run(lambda _: None)
+    segment, lost = bench.ports.log.segment, iter([True, True])
+
+    def sometimes(*place: Any) -> Any:
+        if next(lost, False):
+            raise Unavailable("Busy.")
+        return segment(*place)
+
+    bench.ports.log.segment = sometimes  # type: ignore[method-assign,assignment]
+    assert isinstance(waiting.run(lambda _: None)[-1].event, Answered)
+
+
+def test_an_answer_that_is_stored_is_told_though_nobody_can_be_woken(bench: Delayed) -> None:
+    running = bench.accept("one")
+    send(bench, "two")
+
+    def down(*_: Any, **__: Any) -> None:
+        raise Unavailable("No queue.")
+
+    bench.ports.wake_ups.send = down  # type: ignore[method-assign]
+    assert isinstance(running.run(lambda _: None)[-1].event, Answered)
+
+
+def test_a_repeat_of_a_waiting_input_wakes_somebody_as_its_first_sender_may_have_died(
+    bench: Delayed,
+) -> None:
+    send(bench, "one", key=KEY)
+    before = len(bench.delays)
+    send(bench, "one", key=KEY)
+    assert bench.delays[before:] == [0]
+
+
+def test_an_interrupt_ends_a_pause_before_the_next_try(bench: Delayed) -> None:
+    bench.model.scripts = [[overloaded(retry_after=19)]]
+    waiting = bench.accept("one")
+    began, sleep = bench.clock.monotonic(), bench.clock.sleep
+
+    def slept(seconds: float) -> None:
+        sleep(seconds)
+        if bench.clock.monotonic() - began == 2:
+            stop(bench)
+
+    bench.clock.sleep = slept  # type: ignore[method-assign]
+    with beating(bench):
+        waiting.run(lambda _: None)
+    assert bench.clock.monotonic() - began < 4
+
+
+def test_a_thawed_host_leaves_its_turn_though_its_timers_run_again(bench: Delayed) -> None:
+    waiting = bench.accept("one")
+    bench.model.scripts = [[TextDelta("half an"), overloaded()]]
+    pauses = iter([0, 10 * LEASE])
+    bench.model.before = lambda: bench.clock.sleep(next(pauses))
+    waiting.stopped.set()
+    with beating(bench):
+        waiting.run(lambda _: None, heard=True)
+    assert kinds(bench) == [Input, TurnBegan]
+
+
+def test_who_hands_its_turn_over_does_not_begin_it_again(bench: Delayed) -> None:
+    bench.limit(freezes=True)
+    waiting = bench.accept("one")
+    append = bench.ports.log.append
+
+    def while_it_commits(*given: Any) -> Any:
+        bench.ports.log.append = append  # type: ignore[method-assign]
+        assert waiting.give_up()
+        return append(*given)
+
+    bench.ports.log.append = while_it_commits  # type: ignore[method-assign,assignment]
+    waiting.run(lambda _: None)
+    assert kinds(bench) == [Input, TurnBegan, InputsOverran, TurnHandedOver]
+
+
+def test_a_turn_whose_window_cannot_be_read_is_begun_again(bench: Delayed) -> None:
+    running = bench.accept("one")
+    waiting = bench.accept("two", queues=True)
+    running.run(lambda _: None)
+    read, lost = bench.ports.log.read, iter([True])
+
+    def sometimes(*place: Any) -> Any:
+        if next(lost, False):
+            raise Unavailable("Busy.")
+        return read(*place)
+
+    bench.ports.log.read = sometimes  # type: ignore[method-assign,assignment]
+    assert isinstance(waiting.run(lambda _: None)[-1].event, Answered)
+    assert bench.ports.log.tail(SESSION).head.state.tries == {}
+
+
+def test_a_caller_of_an_older_incarnation_touches_nothing_of_the_next(bench: Delayed) -> None:
+    waiting = bench.accept("one")
+    sessions.delete(bench.ports, "a", "s", "trace")
+    bench.clock.sleep(1)
+    bench.session = bench.make()
+    bench.accept("one")
+    assert waiting.give_up() is None
+    assert kinds(bench) == [Input, TurnBegan]
+
+
+def test_a_waiting_caller_lets_the_interrupted_turn_tell_its_words_first(bench: Delayed) -> None:
+    running = bench.accept("one")
+    waiting = bench.accept("two", queues=True)
+    stop(bench)
+    turn, sleep = turn_of(running), bench.clock.sleep
+
+    def slept(seconds: float) -> None:
+        sleep(seconds)
+        if PartlyAnswered not in kinds(bench):
+            writer = Writer(bench.ports.log, bench.clock, SESSION, "host")
+            head = bench.ports.log.tail(SESSION).head
+            writer.append(head, lambda *_: (PartlyAnswered(turn=turn, text="so far"),))
+
+    bench.clock.sleep = slept  # type: ignore[method-assign]
+    waiting.run(lambda _: None)
+    assert texts(bench.model.asked[-1].items) == ["one", "so far", "two"]
+
+
+def test_wake_ups_of_what_has_ended_do_not_go_round_in_a_busy_session(bench: Delayed) -> None:
+    for n in range(20):
+        bench.say(f"{n}")
+    running = bench.accept("and now?")
+    bench.clock.sleep(LEASE)
+    old = [wake_up_from_json(body) for _, body in bench.ports.wake_ups.messages]  # type: ignore[attr-defined]
+    assert len(old) == 21
+    before = len(bench.delays)
+    for wake_up in old:
+        bench.worker.handle(wake_up, 100.0, "worker")
+    assert bench.delays[before:] == [LEASE]  # that of the running turn
+    assert bench.sent[-1].look == {turn_of(running): 0}

@@ -44,7 +44,7 @@ SESSION = "a.s"
 LEASE = 30
 LAST = "the last message"
 ENDINGS = Answered | TurnFailed | TurnInterrupted | InputsFailed
-POLICIES: Sequence[Policy] = ("enqueue", "coalesce", "silent", "interrupt", "steer", "aside", "aside")
+POLICIES: Sequence[Policy] = ("enqueue", "coalesce", "silent", "interrupt", "steer", "aside")
 
 
 @dataclass

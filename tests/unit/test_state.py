@@ -12,6 +12,7 @@ from cueline.log.events import (
     Event,
     Input,
     InputsFailed,
+    InputsOverran,
     InputsTaken,
     InputsWithdrawn,
     Policy,
@@ -23,7 +24,6 @@ from cueline.log.events import (
     TurnBegan,
     TurnFailed,
     TurnInterrupted,
-    TurnOverran,
     TurnSuspended,
 )
 from cueline.log.state import (
@@ -153,7 +153,7 @@ def test_a_decision_answers_what_was_suspended_on_it() -> None:
         TurnAbandoned(turn="old"),
         TurnInterrupted(turn="old", inputs=()),
         TurnSuspended(turn="old", call="c"),
-        TurnOverran(turn="old"),
+        InputsOverran(inputs=()),
         InputsTaken(turn="old", inputs=(1,)),
         ToolInput(turn="old", call="c", tool="t", arguments="{}"),
         ToolOutput(turn="old", call="c", tool="t", output=""),

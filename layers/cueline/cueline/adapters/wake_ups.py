@@ -15,12 +15,13 @@ MAX_DELAY = 900
 _SessionId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+$")]
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
+@dataclass(frozen=True, config=ConfigDict(strict=True))
 class _Body:
     session: _SessionId
     look: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     sweep: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1, le=2)]] | None = None
     waited: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
+    guards: Annotated[int, Field(ge=0)] | None = None
     in_case: bool = False
 
 
@@ -37,7 +38,7 @@ def wake_up_from_json(text: str) -> WakeUp:
         body = _BODY.validate_json(text)
     except ValidationError:
         raise InvalidRequest("This message is no wake-up.") from None
-    return WakeUp(body.session, body.look, body.sweep, body.waited, body.in_case)
+    return WakeUp(body.session, body.look, body.sweep, body.waited, body.guards, body.in_case)
 
 
 def checked_delay(delay: int) -> int:

@@ -67,7 +67,7 @@ def accept(
     if arrival.key and (
         known := ports.log.keyed(writer.session, tail.head.incarnation, arrival.key.key)
     ):
-        return _known(known, arrival.key, tail.head)
+        return _attach(ports, writer, _offset(known, arrival.key), tail.head, lease)
     quiet_for = ports.clock.now() - tail.head.written_at
     if tail.head.state.turns and quiet_for > 2_000 * lease:
         # Its host may have died after the begin, before the late wake-up that `arm` sends. Nobody
@@ -80,11 +80,9 @@ def accept(
 
     def build(state: State, at: int) -> Sequence[Event]:
         nonlocal repeated, began, place
-        # A state that was not there at the first look is new.
-        quiet = quiet_for if state is tail.head.state else 0
         if state.deleted:
             raise SessionNotFound(writer.session.partition(".")[2])
-        repeated = _repeated(state, arrival.input.digest, quiet, arrival.retries)
+        repeated = _repeated(state, arrival, tail, ports.clock.now())
         if repeated is not None:
             return ()
         if state.open and not arrival.queues:
@@ -110,41 +108,60 @@ def accept(
 
     build(tail.head.state, tail.head.at)  # refuses without a trace
     may_begin = began
-    confirm = arm(ports, writer.session, lease) if may_begin and repeated is None else None
+    ends = tail.head.at + 2
+    confirm = arm(ports, writer.session, ends, lease) if may_begin and repeated is None else None
     try:
         head, segment = writer.append(tail.head, build, arrival.key)
     except KeyTakenError as taken:
         head = ports.log.tail(writer.session).head
-        return _known(taken.keyed, arrival.key, head)
+        return _attach(ports, writer, _offset(taken.keyed, arrival.key), head, lease)
     if repeated is not None:
-        return Repeated(repeated, head)
+        return _attach(ports, writer, repeated, head, lease)
     if not segment:
         raise AssertionError("accept always builds events")
     if began and confirm:
-        confirm()
+        confirm(place)
     elif arrival.input.policy != "silent":
-        ports.wake_ups.send(*_wake_up(writer.session, segment, lease))
+        wake_up, delay = _wake_up(writer.session, place, head.state, lease)
+        stopped = len(segment.events) > 1
+        ports.wake_ups.send(wake_up, delay=GRACE if stopped else delay)
     return Accepted(place, head, segment, turn if began else None)
 
 
-def _known(keyed: Keyed, key: IdempotencyKey | None, head: Head) -> Repeated:
+def _offset(keyed: Keyed, key: IdempotencyKey | None) -> int:
     if not key or keyed.body != key.body:
         raise IdempotencyKeyReused
-    return Repeated(keyed.offset, head)
+    return keyed.offset
 
 
-def _wake_up(session: str, segment: Segment, lease: int) -> tuple[WakeUp, int]:
+def _attach(ports: Ports, writer: Writer, offset: int, head: Head, lease: int) -> Repeated:
+    """Whoever accepted it first may have died before its wake-up."""
+    if any(i.offset == offset and i.asks for i in head.state.pending):
+        ports.wake_ups.send(*_wake_up(writer.session, offset, head.state, lease))
+    return Repeated(offset, head)
+
+
+def _wake_up(session: str, offset: int, state: State, lease: int) -> tuple[WakeUp, int]:
     """And its delay. Where a turn is open its end comes first, and who ends it wakes somebody."""
-    if segment.state.open and not waiting_asides(segment.state):
-        return WakeUp(session, in_case=True), lease
-    return WakeUp(session), GRACE if len(segment.events) > 1 else 0
+    if state.open and not waiting_asides(state):
+        return WakeUp(session, guards=offset + 1, in_case=True), lease
+    return WakeUp(session, guards=offset + 1), 0
 
 
-def _repeated(state: State, digest: str, quiet_for: int, retries: bool) -> int | None:
-    """The input that `digest` repeats: it has not ended, or its turn may be asked for again."""
+def _repeated(state: State, arrival: Arrival, tail: Tail, now: int) -> int | None:
+    """The input that this one repeats: it has not ended, or may be asked for again."""
+    digest = arrival.input.digest
     if not digest:
         return None
-    known = state.unfinished
-    if state.repeatable and state.repeatable.answers(quiet_for, retries):
-        known += state.repeatable.inputs
-    return next((i.offset for i in known if i.digest == digest), None)
+    for unfinished in state.unfinished:
+        if unfinished.digest == digest:
+            return unfinished.offset
+    ended_at = {r.offset: r.created_at for r in tail.events}
+    for known in reversed(state.repeats):
+        if known.digest == digest and known.ended is not None:
+            # What was not there at the first look is new; what the window lacks is old.
+            new = known.ended >= tail.head.at
+            age = 0 if new else now - ended_at.get(known.ended, 0)
+            if known.answers(age, arrival.retries):
+                return known.offset
+    return None

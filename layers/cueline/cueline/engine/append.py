@@ -9,6 +9,8 @@ from cueline.log.events import Event, Input
 from cueline.log.segment import Head, Keyed, Log, Segment
 from cueline.log.state import State, reduce
 
+LIFETIME = 900
+"""Seconds. The platform ends every process that is older, so no stale writer is."""
 GIVE_UP_AFTER = 10.0
 """Seconds of conflicts. Twenty writers on one session were measured at 0.2 s at most."""
 
@@ -58,7 +60,7 @@ class Writer:
             if not found:
                 return after(head, segment), segment
             if self.clock.monotonic() > until:
-                raise too_many_writers()
+                raise Unavailable("Too many writers on this session at once; try again.")
             self.clock.sleep(pause * self.clock.random())
             pause = min(2 * pause, 0.16)
             incarnation = head.incarnation
@@ -98,7 +100,3 @@ def _keyed(segment: Segment, key: IdempotencyKey | None) -> Keyed | None:
 
 def after(head: Head, segment: Segment) -> Head:
     return Head(head.incarnation, segment.end, segment.state, segment.written_at)
-
-
-def too_many_writers() -> Unavailable:
-    return Unavailable("Too many writers on this session at once; try again.")

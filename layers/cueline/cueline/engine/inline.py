@@ -1,87 +1,37 @@
 """A caller who waits on an open response: accepts its input, hosts its turn or follows another."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from cueline.engine.accept import Accepted, Arrival, Repeated, accept
 from cueline.engine.append import Writer
-from cueline.engine.call import Delta
+from cueline.engine.heard import Emit, Heard
 from cueline.engine.model import Model
 from cueline.engine.ports import Agent, Ports, WakeUp
 from cueline.engine.reader import LOOK_EVERY, Reader
 from cueline.engine.turn import Host, Limits
-from cueline.engine.wake import arm, wake_next
-from cueline.engine.window import answer_to, ends, missing, stretch
-from cueline.errors import SessionNotFound, TurnRunning, Unavailable
+from cueline.engine.wake import GRACE, arm, wake_next
+from cueline.engine.window import missing, stretch
+from cueline.errors import SessionNotFound, TurnRunning, Unavailable, unexpected
 from cueline.log.events import (
     Event,
-    Input,
+    InputsOverran,
     PartlyAnswered,
     Recorded,
     TurnBegan,
     TurnHandedOver,
     TurnInterrupted,
-    TurnOverran,
 )
 from cueline.log.segment import Segment, Session, Tail
 from cueline.log.state import State, next_batch, offsets
 
-Emit = Callable[[Delta | Recorded], None]
+logger = logging.getLogger(__name__)
 
 LAST_LOOKS = 3
 """At a log in which an interrupted turn's host may still tell what it had said."""
-
-
-@dataclass(slots=True)
-class Heard:
-    """What the caller has been told of the log: all since an offset, or what became of its input.
-
-    And nothing after the end of its input, which is at `offset`, however much of the log is known:
-    so its own answer is the last, and a repeat is told the same.
-    """
-
-    offset: int
-    since: int | None
-    emit: Emit
-    events: list[Recorded] = field(default_factory=list)
-    ended: bool = False
-    over: bool = False
-    """Nothing more is told; what an interrupted turn had said still is once it has ended."""
-    _turns: set[str] = field(default_factory=set)
-    """Those that took the input."""
-    _told: set[int] = field(default_factory=set)
-
-    def hear(self, recorded: Sequence[Recorded]) -> None:
-        for one in recorded:
-            self.over = self.over or (self.ended and isinstance(one.event, TurnBegan))
-            if self.over:
-                return
-            self.events.append(one)
-            if ends(one.event, self.offset):
-                self.ended, self.over = True, not isinstance(one.event, TurnInterrupted)
-            elif isinstance(one.event, PartlyAnswered) and one.event.turn in self._turns:
-                self.over = True
-            self._tell(one)
-
-    def _tell(self, one: Recorded) -> None:
-        turn, inputs = getattr(one.event, "turn", None), getattr(one.event, "inputs", ())
-        if self.offset in inputs and turn:
-            self._turns.add(turn)
-        if self.since is not None:
-            self.emit(one)
-        elif one.offset == self.offset or turn in self._turns or ends(one.event, self.offset):
-            taken = (r for r in self.events if isinstance(r.event, Input) and r.offset in inputs)
-            for told in (*taken, one):
-                if told.offset not in self._told:
-                    self._told.add(told.offset)
-                    self.emit(told)
-
-    def answer(self) -> list[Recorded]:
-        """Empty where the input has not ended."""
-        if self.since is None or not self.ended:
-            return answer_to(self.events, self.offset)
-        return self.events
 
 
 @dataclass(slots=True)
@@ -97,6 +47,8 @@ class Caller:
     since: int | None
     accepted: Accepted | Repeated
     stopped: threading.Event = field(default_factory=threading.Event)
+    _leaving: bool = False
+    """The caller may stop waiting at any moment: begin nothing more here."""
     _hosting: str | None = None
     """The turn that runs in this process."""
 
@@ -111,7 +63,13 @@ class Caller:
         hosts it. `heard` says that a person may read that at once. Nothing is returned where the
         session ended, or the caller stopped waiting.
         """
-        told = Heard(self.accepted.offset, self.since, emit)
+        try:
+            return self._run(Heard(self.accepted.offset, self.since, emit), heard)
+        except Unavailable:
+            self.give_up()  # so that a repeat is known for one
+            raise
+
+    def _run(self, told: Heard, heard: bool) -> list[Recorded]:
         log, session, head = self.ports.log, self.writer.session, self.accepted.head
         mine = self.accepted.segment if isinstance(self.accepted, Accepted) else None
         first = self.accepted.offset if self.since is None else self.since + 1
@@ -123,73 +81,91 @@ class Caller:
         if mine:
             told.hear(mine.recorded())
             if self._hosting:
-                self._host(self._hosting, mine, reader, emit, heard)
+                self._host(self._hosting, mine, reader, told, heard)
         if not told.ended:
-            self._follow(told, reader, emit, heard)
+            self._follow(told, reader, heard)
         return told.answer()
 
-    def _follow(self, told: Heard, reader: Reader, emit: Emit, heard: bool) -> None:
+    def _follow(self, told: Heard, reader: Reader, heard: bool) -> None:
         """Until the input has ended, whoever answers it: that may become this process."""
         clock = self.ports.clock
         help_at = clock.monotonic() + 2 * self.limits.lease
-        looks = LAST_LOOKS
+        looks, patience = LAST_LOOKS, GRACE / LOOK_EVERY
         while not (told.over or reader.state.deleted or self.stopped.is_set()):
-            if began := self._begin(reader):
-                self._host(*began, reader, emit, heard)
-                if told.ended:
-                    return
-            elif not reader.look():
-                looks -= told.ended
-                if not looks:
-                    return
-                if clock.monotonic() > help_at:  # its wake-ups may have died with their senders
-                    help_at += 2 * self.limits.lease
-                    self.ports.wake_ups.send(WakeUp(self.writer.session))
-                clock.sleep(LOOK_EVERY)
+            try:
+                if patience > 0 and _words_may_come(reader.passed):
+                    patience -= 1
+                elif began := self._begin(reader):
+                    self._host(*began, reader, told, heard)
+                    if told.ended:
+                        return
+                if reader.look():
+                    continue
+            except Unavailable as error:  # the next look may go through
+                logger.warning("A look at the log was lost", extra=unexpected(error))
+            looks -= told.ended
+            if not looks:
+                return
+            if clock.monotonic() > help_at:  # its wake-ups may have died with their senders
+                help_at += 2 * self.limits.lease
+                asked = WakeUp(self.writer.session, guards=self.accepted.offset + 1)
+                self.ports.wake_ups.send(asked)
+            clock.sleep(LOOK_EVERY)
 
     def _begin(self, reader: Reader) -> tuple[str, Segment] | None:
         """Begins the turn that takes the input, once that is what comes next."""
 
         def batch(state: State) -> tuple[int, ...]:
-            taken = () if state.open or state.deleted else offsets(next_batch(state))
+            idle = not (state.open or state.deleted or self._leaving)
+            taken = offsets(next_batch(state)) if idle else ()
             return taken if self.accepted.offset in taken else ()
 
         if not batch(reader.state):
             return None
         turn = self.ports.clock.id()
-        confirm = arm(self.ports, self.writer.session, self.limits.lease)
+        confirm = arm(self.ports, self.writer.session, reader.head.at, self.limits.lease)
 
         def build(state: State, _: int) -> Sequence[Event]:
             taken = batch(state)
             return (TurnBegan(turn=turn, inputs=taken),) if taken else ()
 
+        self._hosting = turn
         try:
             _, segment = self.writer.append(reader.head, build)
         except SessionNotFound:
-            return None  # made anew; the reader will find the end of this one
+            segment = None  # made anew; the reader will find the end of this one
         if not segment:
+            self._hosting = None
             return None
-        confirm()
-        while reader.head.at < segment.end and reader.look():
-            pass
+        confirm(self.accepted.offset)
+        self._catch_up(reader, segment)
         return turn, segment
 
-    def _host(self, turn: str, began: Segment, reader: Reader, emit: Emit, heard: bool) -> None:
-        self._hosting = turn
+    def _catch_up(self, reader: Reader, segment: Segment) -> None:
+        while reader.head.at < segment.end and not self.stopped.is_set():
+            reader.go_past(segment)
+            try:
+                reader.look()
+            except Unavailable as error:
+                logger.warning("A look at the log was lost", extra=unexpected(error))
+                self.ports.clock.sleep(LOOK_EVERY)
+
+    def _host(self, turn: str, began: Segment, reader: Reader, told: Heard, heard: bool) -> None:
+        session = self.writer.session
         Host(
             ports=self.ports,
             model=self.model,
             writer=self.writer,
             reader=reader,
-            window=missing(self.ports.log, self.writer.session, self.tail, began),
+            window=partial(missing, self.ports.log, session, self.tail, began),
             turn=turn,
             limits=self.limits,
             deadline=self.ports.clock.monotonic() + self.limits.turn,
-            emit=emit,
+            emit=told.emit,
             heard=heard,
         ).run(self.agent)
         self._hosting = None
-        wake_next(self.ports, self.writer.session, reader.state)
+        wake_next(self.ports, session, reader.head)
 
     def give_up(self) -> TurnRunning | None:
         """The caller stops waiting; the turn goes on, and answers a repeat of the input.
@@ -198,29 +174,35 @@ class Caller:
         process may be stopped once its response has ended, the turn goes on in another.
         """
         waits, turn, handed_over = False, "", False
+        self._leaving = True
 
         def build(state: State, _: int) -> Sequence[Event]:
             nonlocal waits, turn, handed_over
-            waits = _waits(state, self.accepted.offset)
-            running = (t for t in state.turns for i in t.inputs if i.offset == self.accepted.offset)
-            if not (found := next(running, None)):
-                return ()
-            turn = found.id
-            handed_over = self.limits.freezes and turn == self._hosting
-            known = state.repeatable and state.repeatable.inputs == found.inputs
-            events: list[Event] = [] if known else [TurnOverran(turn=turn)]
-            return (*events, TurnHandedOver(turn=turn)) if handed_over else events
+            offset, known = self.accepted.offset, {r.offset for r in state.repeats}
+            waits = _waits(state, offset)
+            late = [i for i in state.unfinished if i.offset == offset and i.digest]
+            running = next((t for t in state.turns if offset in offsets(t.inputs)), None)
+            turn = running.id if running else ""
+            handed_over = bool(turn) and self.limits.freezes and turn == self._hosting
+            events: list[Event] = []
+            if late and offset not in known:
+                events.append(InputsOverran(inputs=(offset,)))
+            if handed_over:
+                events.append(TurnHandedOver(turn=turn))
+            return events
 
         try:
-            self.writer.append(self.ports.log.tail(self.writer.session).head, build)
+            head = self.ports.log.tail(self.writer.session).head
+            if head.incarnation == self.accepted.head.incarnation:
+                head, _ = self.writer.append(head, build)
             if handed_over:
-                self.ports.wake_ups.send(WakeUp(self.writer.session))
+                wake_next(self.ports, self.writer.session, head)
         except SessionNotFound:
             waits = False
         except Unavailable:
-            # Then only the repeat is not known for one once the turn has ended.
-            waits = True
+            waits = True  # then a repeat is not known for one, and a wake-up takes the turn over
         if not waits:
+            self._leaving = False
             return None
         self.stopped.set()
         return TurnRunning(
@@ -229,6 +211,12 @@ class Caller:
             turn=turn,
             retry_after=1,
         )
+
+
+def _words_may_come(passed: Sequence[Recorded]) -> bool:
+    """A turn has been interrupted, and its host has not told what it had said."""
+    stopped = {r.event.turn for r in passed if isinstance(r.event, TurnInterrupted)}
+    return bool(stopped - {r.event.turn for r in passed if isinstance(r.event, PartlyAnswered)})
 
 
 def _waits(state: State, offset: int) -> bool:
@@ -249,9 +237,21 @@ class Inline:
         self, session: Session, agent: Agent, tail: Tail, arrival: Arrival, trace_id: str
     ) -> Caller:
         """Raises TurnRunning, TooManyPending, TooLarge, SessionNotFound."""
+        clock = self.ports.clock
+        for _ in range(round(GRACE / LOOK_EVERY)):
+            if not _just_interrupted(tail, clock.now()):
+                break
+            clock.sleep(LOOK_EVERY)
+            tail = self.ports.log.tail(session.id, self.limits.window_bytes)
         writer = Writer(self.ports.log, self.ports.clock, session.id, trace_id)
         accepted = accept(self.ports, writer, tail, arrival, self.limits.lease, hosts=True)
         self.ports.sessions.touch(session, self.ports.clock.now())
         return Caller(
             self.ports, self.model, self.limits, writer, agent, tail, arrival.since, accepted
         )
+
+
+def _just_interrupted(tail: Tail, now: int) -> bool:
+    """Somebody stops a turn and speaks at once: the answer should know what had been said."""
+    recent = [r for r in tail.events if now - r.created_at < GRACE * 1000]
+    return not tail.head.state.open and _words_may_come(recent)

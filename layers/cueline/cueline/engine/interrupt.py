@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from cueline.engine.append import IdempotencyKey, KeyTakenError, Writer
-from cueline.engine.ports import Ports, WakeUp
-from cueline.engine.wake import GRACE
+from cueline.engine.ports import Ports
+from cueline.engine.wake import GRACE, wake_next
 from cueline.errors import IdempotencyKeyReused, SessionNotFound
 from cueline.log.events import Event, Recorded, TurnInterrupted
 from cueline.log.segment import Head, Keyed
-from cueline.log.state import State, can_begin, interruption
+from cueline.log.state import State, interruption
 
 
 def interrupt(
@@ -16,8 +16,9 @@ def interrupt(
 ) -> Sequence[Recorded]:
     """Closes the running turns; nothing is returned where none runs. What waits is begun.
 
-    Their hosts see it at their next look, and then append what they had said. With a key, what is
-    repeated ends no later turn. Raises SessionNotFound, IdempotencyKeyReused.
+    Their hosts see it at their next look, and then append what they had said. With a key, what
+    interrupted something ends no later turn when it is repeated. Raises SessionNotFound,
+    IdempotencyKeyReused.
     """
 
     def build(state: State, _: int) -> tuple[Event, ...]:
@@ -37,6 +38,6 @@ def interrupt(
         after, segment = writer.append(head, build, key)
     except KeyTakenError as taken:
         return known(taken.keyed)
-    if segment and can_begin(after.state):
-        ports.wake_ups.send(WakeUp(writer.session), delay=GRACE)
+    if segment:
+        wake_next(ports, writer.session, after, delay=GRACE)
     return segment.recorded() if segment else ()

@@ -129,8 +129,10 @@ class WakeUp:
     """(incarnation, round): instead of a look, blank in round 1 or clear in round 2."""
     waited: tuple[int, int] | None = None
     """(incarnation, offset): what stood below it had waited in vain already; see `failures`."""
+    guards: int | None = None
+    """An offset: once every input below it has ended, no wake-up has to take this one's place."""
     in_case: bool = False
-    """Sent for the case that its sender dies: it hardly ever finds anything to do."""
+    """Sent for the case that somebody dies: it hardly ever finds anything to do."""
 
 
 class WakeUps(Protocol):

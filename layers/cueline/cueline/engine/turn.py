@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cueline.engine.append import GIVE_UP_AFTER, Writer, too_many_writers
+from cueline.engine.append import LIFETIME, Writer
 from cueline.engine.call import Call, Emit, Restarted, Spoken
 from cueline.engine.model import (
     Model,
@@ -57,8 +57,8 @@ class Host:
     writer: Writer
     reader: Reader
     """Stands behind the turn's begin, or further on."""
-    window: Sequence[Recorded]
-    """The events that the turn answers, up to its begin."""
+    window: Callable[[], Sequence[Recorded]]
+    """Gives the events that the turn answers, up to its begin."""
     turn: str
     limits: Limits
     deadline: float
@@ -70,22 +70,34 @@ class Host:
     _progress: bool = False
     _call: Call | None = None
     _beaten_at: float = 0.0
+    _stood: float = 0.0
+    """The longest in seconds that no timer ran here: then others may hold the turn for dead."""
 
     def run(self, agent: Agent | None) -> None:
         """Where more can begin afterwards, who called this wakes somebody up for it."""
         clock = self.ports.clock
         self._beaten_at = clock.monotonic()
+        roomy = self.deadline - self._beaten_at >= SHORTEST_CALL
         with (
             clock.every(self.limits.lease / 2, self._beat),
             clock.every(LOOK_EVERY, self._watch),
         ):
+            try:
+                window = self.window()
+            except Unavailable as error:
+                logger.warning("A turn is handed over, unread", extra=unexpected(error))
+                self._append(self._handing_over)
+                return
             while not isinstance(step := next_step(self.reader.state, self.turn), Done):
-                if self._progress and clock.monotonic() + SHORTEST_CALL > self.deadline:
+                if self._stood >= LIFETIME:
+                    return  # what it would write to may have been removed meanwhile
+                in_a_hurry = clock.monotonic() + SHORTEST_CALL > self.deadline
+                if self._progress and roomy and in_a_hurry:
                     self._append(self._handing_over)
                 elif isinstance(step, TakeInputs):
                     self._append(self._taking)
                     self._progress = True
-                elif not self._call_model(agent):
+                elif not self._call_model(agent, window):
                     return
             if self._interrupted():
                 self._tell_what_was_said()
@@ -99,11 +111,7 @@ class Host:
     def _handing_over(self, state: State) -> tuple[Event, ...]:
         return (TurnHandedOver(turn=self.turn),) if state.running(self.turn) else ()
 
-    def _events(self) -> list[Recorded]:
-        end = self.window[-1].offset
-        return [*self.window, *(r for r in self.reader.passed if r.offset > end)]
-
-    def _call_model(self, agent: Agent | None) -> bool:
+    def _call_model(self, agent: Agent | None, window: Sequence[Recorded]) -> bool:
         """One try, and the turn's end unless there shall be another.
 
         False where the turn is left to its wake-up.
@@ -111,7 +119,8 @@ class Host:
         call = self._call = Call(self.model, self.deadline, self.emit)
         failure: CuelineError | None = None
         try:
-            call.make(agent, self._events(), self.limits.window_bytes)
+            later = (r for r in self.reader.passed if r.offset > window[-1].offset)
+            call.make(agent, [*window, *later], self.limits.window_bytes)
         except CuelineError as error:
             failure = error
         except Exception as error:
@@ -119,7 +128,8 @@ class Host:
             failure = CuelineError("The turn failed inside Cueline.")
         if call.closed:
             return True
-        if failure and self._stood_still():
+        self._note_time()
+        if self._stood >= (self.limits.lease if failure else LIFETIME):
             # What failed is this process, which the platform had stopped, and with it the
             # connection to the provider. A wake-up has the turn taken over.
             logger.warning("A turn is left to its wake-up: its host stood still")
@@ -143,7 +153,9 @@ class Host:
             return False
         self._tries -= 1
         logger.warning("The model failed and is asked again", extra={"code": error.kind})
-        clock.sleep(pause)
+        until = clock.monotonic() + pause
+        while self.reader.state.running(self.turn) and (left := until - clock.monotonic()) > 0:
+            clock.sleep(min(left, LOOK_EVERY))
         if call.spoken.thinking:
             self.emit(Restarted())
         self._call = None
@@ -208,28 +220,25 @@ class Host:
 
         After a conflict it goes on at once from the segment in its way, where all others pause.
         """
-        clock, reader = self.ports.clock, self.reader
-        until, pause = clock.monotonic() + GIVE_UP_AFTER, FIRST_BACKOFF
+        clock, reader, pause = self.ports.clock, self.reader, FIRST_BACKOFF
         while events := tuple(build(reader.state)):
             try:
                 segment, found = self.writer.put(reader.head, events)
                 reader.go_past(found or segment)
                 if not found:
                     return
-                if clock.monotonic() > until:
-                    raise too_many_writers()
             except Unavailable:
                 # The answer is worth waiting for; past the deadline a wake-up runs the turn anew.
                 if clock.monotonic() + pause >= self.deadline:
                     raise
                 clock.sleep(pause)
-                until, pause = clock.monotonic() + GIVE_UP_AFTER, min(2 * pause, LONGEST_BACKOFF)
+                pause = min(2 * pause, LONGEST_BACKOFF)
 
     # --- beside the model ------------------------------------------------------------------------
 
     def _beat(self) -> None:
         """By a timer, never by what the model says."""
-        self._beaten_at = self.ports.clock.monotonic()
+        self._note_time()
         try:
             self.ports.beats.beat(self.writer.session, self.reader.head.incarnation, self.turn)
         except Exception as error:  # the next one may go through
@@ -244,6 +253,6 @@ class Host:
         if (call := self._call) and not self.reader.state.running(self.turn):
             call.close()
 
-    def _stood_still(self) -> bool:
-        """For a lease no timer ran here, so others may hold the turn for dead."""
-        return self.ports.clock.monotonic() - self._beaten_at >= self.limits.lease
+    def _note_time(self) -> None:
+        now = self.ports.clock.monotonic()
+        self._stood, self._beaten_at = max(self._stood, now - self._beaten_at), now

@@ -1,33 +1,51 @@
-"""When to send a wake-up, and how late it shall come."""
+"""When to send a wake-up, what it guards, and how late it shall come."""
 
+import logging
 from collections.abc import Callable
 
 from cueline.engine.ports import Ports, WakeUp
+from cueline.errors import CuelineError, unexpected
+from cueline.log.segment import Head
 from cueline.log.state import State, can_begin, next_batch
+
+logger = logging.getLogger(__name__)
 
 GRACE = 1
 """Seconds that whoever is better placed has before a worker comes: the host of an interrupted turn
 to tell what it had said, the caller of a waiting input to begin its turn."""
 
 
-def arm(ports: Ports, session: str, lease: int) -> Callable[[], None]:
-    """Sends a turn's own wake-up, before it begins; then call what this returns.
+def arm(ports: Ports, session: str, guards: int, lease: int) -> Callable[[int], None]:
+    """Sends a turn's own wake-up, before it begins; then tell what this returns the turn's input.
 
-    It is the turn's dead man's switch: whatever begins has a wake-up on its way already.
+    It is the turn's dead man's switch: whatever begins has a wake-up on its way already. `guards`
+    is an offset above the inputs that the turn will take.
     """
-    armed_at, wake_up = ports.clock.monotonic(), WakeUp(session, in_case=True)
-    ports.wake_ups.send(wake_up, delay=lease)
+    armed_at = ports.clock.monotonic()
+    ports.wake_ups.send(WakeUp(session, guards=guards, in_case=True), delay=lease)
 
-    def began() -> None:
-        if ports.clock.monotonic() - armed_at >= lease:
-            # It may have come, and found the session idle, before the begin was there.
-            ports.wake_ups.send(wake_up, delay=lease)
+    def began(offset: int) -> None:
+        # The first may have come, and found the session idle, before the begin was there.
+        late = ports.clock.monotonic() - armed_at >= lease
+        if late or offset >= guards:
+            again = WakeUp(session, guards=max(guards, offset + 1), in_case=True)
+            ports.wake_ups.send(again, delay=lease)
 
     return began
 
 
-def wake_next(ports: Ports, session: str, state: State) -> None:
-    """Has begun what can begin in `state`; only sooner, as each waiting input has a wake-up too."""
-    if can_begin(state):
-        attended = not state.open and any(i.attended for i in next_batch(state))
-        ports.wake_ups.send(WakeUp(session), delay=GRACE if attended else 0)
+def wake_next(ports: Ports, session: str, head: Head, delay: int = 0) -> None:
+    """Has begun what can begin; only sooner, as each waiting input has a wake-up too."""
+    if not can_begin(head.state):
+        return
+    if not head.state.open and any(i.attended for i in next_batch(head.state)):
+        delay = GRACE
+    try:
+        ports.wake_ups.send(WakeUp(session, guards=head.at), delay=delay)
+    except CuelineError as error:
+        logger.warning("A wake-up was not sent; others are on their way", extra=unexpected(error))
+
+
+def needless(state: State, guards: int | None) -> bool:
+    """All that the wake-up was sent for has ended."""
+    return guards is not None and all(i.offset >= guards for i in state.unfinished if i.asks)

@@ -2,22 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from cueline.engine.append import Writer
+from cueline.engine.append import LIFETIME, Writer
 from cueline.engine.model import Model
 from cueline.engine.ports import Agent, Ports, WakeUp
 from cueline.engine.reader import Reader
 from cueline.engine.takeover import plan
 from cueline.engine.turn import Host, Limits
-from cueline.engine.wake import arm, wake_next
+from cueline.engine.wake import arm, needless, wake_next
 from cueline.engine.window import missing
 from cueline.errors import AgentNotFound, SessionNotFound
 from cueline.log.events import Event
 from cueline.log.segment import Head
 from cueline.log.state import State, can_begin
-
-LIFETIME = 900
-"""Seconds. The platform ends every process that is older, so no stale writer is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Worker:
             return
         ports, session = self.ports, wake_up.session
         # Most wake-ups find nothing to do, and the window is what costs.
-        unlikely = wake_up.in_case or wake_up.look
+        unlikely = wake_up.in_case
         tail = ports.log.tail(session, 0 if unlikely else self.limits.window_bytes)
         if not tail.live(ports.clock.now()) and not tail.head.state.turns:
             return  # deleted, or expired with nothing under way
@@ -44,7 +42,7 @@ class Worker:
         dead = self._dead(tail.head, wake_up)
         if plan(tail.head.state, tail.head.at, dead, turn):
             # Brings help a lease after a death; the message itself only after its visibility.
-            arm(ports, session, self.limits.lease)
+            arm(ports, session, tail.head.at, self.limits.lease)
             armed = True
             if unlikely:
                 tail = ports.log.tail(session, self.limits.window_bytes)
@@ -63,18 +61,26 @@ class Worker:
             return  # another incarnation, with wake-ups of its own
         reader = Reader(ports.log, session, head)
         if segment and head.state.running(turn):
-            events = missing(ports.log, session, tail, segment)
             deadline = ports.clock.monotonic() + min(remaining, self.limits.turn)
-            Host(ports, self.model, writer, reader, events, turn, self.limits, deadline).run(
-                self._agent(session)
-            )
+            Host(
+                ports,
+                self.model,
+                writer,
+                reader,
+                partial(missing, ports.log, session, tail, segment),
+                turn,
+                self.limits,
+                deadline,
+            ).run(self._agent(session))
             reader.look()
-        wake_next(ports, session, reader.state)
-        if reader.state.turns and not can_begin(reader.state):
+        wake_next(ports, session, reader.head)
+        again = reader.state.turns and not can_begin(reader.state)
+        if again and not needless(reader.state, wake_up.guards):
             # Somebody is at it. Another look, a lease from now, will see if it still beats.
             turns = [t.id for t in reader.state.turns]
             seen = ports.beats.look(session, head.incarnation, turns)
-            ports.wake_ups.send(WakeUp(session, seen), delay=self.limits.lease)
+            later = WakeUp(session, seen, guards=wake_up.guards, in_case=True)
+            ports.wake_ups.send(later, delay=self.limits.lease)
 
     def _dead(self, head: Head, wake_up: WakeUp) -> list[str]:
         """The second look. The queue's delay, not a clock, put a lease between it and the first."""

@@ -167,11 +167,11 @@ class TurnSuspended(_Event):
     call: str
 
 
-class TurnOverran(_Event):
-    """Its caller stopped waiting. For a while an identical input gets this turn's answer."""
+class InputsOverran(_Event):
+    """Their callers stopped waiting. For a while, what is identical gets their answer."""
 
-    type: Literal["turn_overran"] = "turn_overran"
-    turn: str
+    type: Literal["inputs_overran"] = "inputs_overran"
+    inputs: tuple[int, ...]
 
 
 class InputsFailed(_Event):
@@ -213,7 +213,7 @@ Event = Annotated[
     | TurnAbandoned
     | TurnHandedOver
     | TurnSuspended
-    | TurnOverran
+    | InputsOverran
     | InputsFailed
     | InputsWithdrawn
     | SessionDeleted,

@@ -14,6 +14,7 @@ from cueline.log.events import (
     Event,
     Input,
     InputsFailed,
+    InputsOverran,
     InputsTaken,
     InputsWithdrawn,
     Policy,
@@ -25,9 +26,9 @@ from cueline.log.events import (
     TurnFailed,
     TurnHandedOver,
     TurnInterrupted,
-    TurnOverran,
     TurnSuspended,
 )
+from cueline.log.repeats import MAX_REPEATABLE, Repeatable
 
 MAX_TRIES = 3
 """Takeovers before an input is tried alone; one more and it ends with an error."""
@@ -57,30 +58,6 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Repeatable:
-    """Until another input comes, and for a while after its end, a turn answers repeats of `inputs`.
-
-    Published clients post again by themselves when they waited too long or were told of a failure.
-    """
-
-    inputs: tuple[Waiting, ...]
-    failed: bool = False
-
-    def answers(self, quiet_for: int, retries: bool) -> bool:
-        """Whether it still does, `quiet_for` ms after the log's newest segment.
-
-        `retries` says that the client repeats failures by itself; else a person tries again.
-        """
-        return quiet_for < (FAILURE_MS if self.failed else OVERRUN_MS) and (
-            retries or not self.failed
-        )
-
-
-OVERRUN_MS = 60_000
-FAILURE_MS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
 class State:
     pending: tuple[Waiting, ...] = ()
     open: Turn | None = None
@@ -91,8 +68,7 @@ class State:
     """Unfinished input -> takeovers."""
     tools: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     """Tool call -> (the unfinished input that it serves, `running` or `done`)."""
-    repeatable: Repeatable | None = None
-    """The last turn, if a repeat of its input is probably the client's own retry."""
+    repeats: tuple[Repeatable, ...] = ()
     deleted: bool = False
 
     @property
@@ -138,7 +114,8 @@ def fold(state: State, offset: int, event: Event) -> State:
     match event:
         case Input():
             new = Waiting(offset, event.policy, event.digest, event.call, event.attended)
-            return replace(state, pending=(*state.pending, new), repeatable=None)
+            recent = (r for r in state.repeats if not r.long_ago(offset))
+            return replace(state, pending=(*state.pending, new), repeats=tuple(recent))
         case TurnBegan():
             taken, rest = _split(state, event.inputs)
             return replace(state, pending=rest, open=Turn(event.turn, taken))
@@ -146,15 +123,22 @@ def fold(state: State, offset: int, event: Event) -> State:
             taken, rest = _split(state, event.inputs)
             return replace(state, pending=rest, aside=Turn(event.turn, taken))
         case InputsFailed() | InputsWithdrawn():
-            _, rest = _split(state, event.inputs)
-            return _forget(replace(state, pending=rest), event.inputs)
+            taken, rest = _split(state, event.inputs)
+            failed = taken if isinstance(event, InputsFailed) else ()
+            ended = _ended(replace(state, pending=rest), event.inputs, offset, failed)
+            return _forget(ended, event.inputs)
+        case InputsOverran():
+            known = {r.offset for r in state.repeats}
+            late = (i for i in state.unfinished if i.offset in event.inputs and i.digest)
+            more = [Repeatable(i.offset, i.digest) for i in late if i.offset not in known]
+            return replace(state, repeats=(*state.repeats, *more)[-MAX_REPEATABLE:])
         case SessionDeleted():
             return State(deleted=True)
     turn = state.running(event.turn)
-    return _fold_turn(state, turn, event) if turn else state
+    return _fold_turn(state, turn, offset, event) if turn else state
 
 
-def _fold_turn(state: State, turn: Turn, event: Event) -> State:
+def _fold_turn(state: State, turn: Turn, offset: int, event: Event) -> State:
     """Events of a turn that is running; those of a closed turn change nothing."""
     match event:
         case InputsTaken():
@@ -168,8 +152,6 @@ def _fold_turn(state: State, turn: Turn, event: Event) -> State:
             return replace(
                 state, tools={**state.tools, event.call: (turn.inputs[0].offset, "done")}
             )
-        case TurnOverran():
-            return replace(state, repeatable=Repeatable(turn.inputs))
         case TurnHandedOver():
             return replace(_closed(state, turn), pending=_again(state, turn))
         case TurnAbandoned():
@@ -180,11 +162,20 @@ def _fold_turn(state: State, turn: Turn, event: Event) -> State:
             waits = {**_undecided(state, turn), event.call: covered(state, turn)}
             return replace(_closed(state, turn), suspended=waits)
         case Answered() | TurnFailed() | TurnInterrupted():
-            ended = replace(_closed(state, turn), suspended=_undecided(state, turn))
-            if isinstance(event, TurnFailed) and not state.repeatable:
-                ended = replace(ended, repeatable=Repeatable(turn.inputs, failed=True))
-            return _forget(ended, covered(state, turn))
+            done = covered(state, turn)
+            closed = replace(_closed(state, turn), suspended=_undecided(state, turn))
+            failed = turn.inputs if isinstance(event, TurnFailed) else ()
+            return _forget(_ended(closed, done, offset, failed), done)
     return state
+
+
+def _ended(state: State, done: Sequence[int], offset: int, failed: Sequence[Waiting]) -> State:
+    """Remembers of what ended at `offset` what may be sent again."""
+    known = {r.offset for r in state.repeats}
+    repeats = [replace(r, ended=offset) if r.offset in done else r for r in state.repeats]
+    new = (i for i in failed if i.digest and i.offset not in known)
+    repeats += [Repeatable(i.offset, i.digest, offset, failed=True) for i in new]
+    return replace(state, repeats=tuple(repeats[-MAX_REPEATABLE:]))
 
 
 def _split(

@@ -133,7 +133,10 @@ class Hosting:
         left.cancel()
         if not relay.answer.done() and (late := await asyncio.to_thread(opened.caller.give_up)):
             raise late
-        events = await relay.answer
+        try:
+            events = await asyncio.wait_for(asyncio.shield(relay.answer), LAST_SECONDS)
+        except TimeoutError:
+            raise _ended() from None
         ending = next(
             (e.event for e in events if ends(e.event, opened.caller.accepted.offset)), None
         )
@@ -157,8 +160,8 @@ class Hosting:
                 yield said
             finished = True
         except Exception as error:
-            finished = True
-            if not isinstance(error, CuelineError):
+            finished = isinstance(error, CuelineError)
+            if not finished:
                 logger.error("A stream failed inside Cueline", extra=unexpected(error))  # noqa: TRY400
             yield b"".join(frames.failed(error, self.ports.clock.now()))
         finally:

@@ -64,7 +64,7 @@ class Frames:
         yield from self._break_off(at)
 
     def failed(self, error: Exception, at: int) -> Iterator[bytes]:
-        yield from self._end_thinking(at)
+        yield from self.close(at)
         yield sse.error(error_answer(error, self.request_id).body)
 
     def _end_thinking(self, at: int) -> Iterator[bytes]:
@@ -100,16 +100,20 @@ class Frames:
 
     def _end_text(self, recorded: Recorded, turn: str, text: str) -> Iterator[bytes]:
         """First what was not said here: another process may host the turn, or another turn end."""
-        at, said = recorded.created_at, self._text if turn == self._turn else ""
-        if not (turn == self._turn and text.startswith(said)):
+        at, own, resumed = recorded.created_at, turn == self._turn, self._saying
+        said = self._text if own else ""
+        if not (own and text.startswith(said)):
             yield from self._break_off(at)
             said = ""
         if rest := text[len(said) :]:
             yield sse.streaming_agent_output(rest, at)
-        if turn == self._turn:
-            self._text, self._saying = "", False
         ended = event_id(self.session.id, self.session.incarnation, recorded.offset)
         yield sse.streaming_agent_output_end(ended, at)
+        if own:
+            self._text, self._saying = "", False
+        elif resumed:  # what was broken off is begun again, so that its end ends all of it
+            self._saying = True
+            yield sse.streaming_agent_output(self._text, at)
 
 
 def failure(event: TurnFailed | InputsFailed) -> CuelineError:
