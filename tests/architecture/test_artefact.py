@@ -56,7 +56,7 @@ def test_a_function_needs_only_its_layers(built: Path, name: str) -> None:
     folder = template.functions(template.load())[name]["Properties"]["CodeUri"]
     path = [built / name, *(built / layer / "python" for layer in LAYERS)]
     run = subprocess.run(
-        [sys.executable, "-S", "-c", f"import {folder.replace('/', '.')}.app"],
+        [sys.executable, "-S", "-B", "-c", f"import {folder.replace('/', '.')}.app"],
         cwd=built / name,
         env={"PYTHONPATH": os.pathsep.join(map(str, path)), "AWS_DEFAULT_REGION": "us-east-1"},
         capture_output=True,
