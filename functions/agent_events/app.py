@@ -1,6 +1,5 @@
 """Posting an event to a session, under the Lambda Web Adapter, so that the answer can stream."""
 
-from functools import cache
 from urllib.parse import quote
 
 import anyio.to_thread
@@ -13,7 +12,7 @@ from starlette.routing import Route
 from cueline import bootstrap
 from cueline.doors.agent_events.body import MAX_BODY
 from cueline.doors.agent_events.errors import error_answer
-from cueline.doors.agent_events.hosting import Hosting, Post
+from cueline.doors.agent_events.hosting import Post
 from cueline.doors.agent_events.routes import RouteNotFound
 from cueline.doors.asgi import answering, body_of, gone, request_id
 from cueline.doors.logs import function_logger
@@ -24,23 +23,17 @@ EVENTS = "/v2/agents/{agent_key}/sessions/{session_key}/events"
 logger = function_logger()
 
 
-@cache
-def hosting() -> Hosting:
-    door = bootstrap.hosting()
-    return Hosting(door.ports, door.access, door.inline, door.wait_seconds, door.stream_seconds)
-
-
 async def post_event(request: Request) -> Response:
     """201 with the turn's events, in JSON or as a stream of server-sent events."""
     body = await body_of(request, MAX_BODY)
     # Quoted again: the door decodes keys, once.
     keys = [quote(request.path_params[name], safe="") for name in ("agent_key", "session_key")]
     post = Post(keys[0], keys[1], dict(request.headers), body, _id(request))
-    opened = await anyio.to_thread.run_sync(hosting().open, post)
+    opened = await anyio.to_thread.run_sync(bootstrap.hosting().open, post)
     if not opened.stream:
-        answer = await hosting().answer(opened, lambda: gone(request))
+        answer = await bootstrap.hosting().answer(opened, lambda: gone(request))
         return _told(request, JSONResponse(answer, 201))
-    frames = hosting().stream(opened, post.request_id)
+    frames = bootstrap.hosting().stream(opened, post.request_id)
     unbuffered = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return _told(
         request, StreamingResponse(frames, 201, unbuffered, media_type="text/event-stream")

@@ -165,7 +165,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
         signing = boto3.client("secretsmanager").create_secret(Name="t", SecretString="s" * 64)
         monkeypatch.setenv("TOKEN_SECRET_ARN", signing["ARN"])
         made = Deployed(dynamodb, "cueline")
-        aws._session().register("provide-client-params.*", made.note)
+        aws._session().register("provide-client-params.*", made.note)  # type: ignore[arg-type]
         yield made
         forget()
 

@@ -13,6 +13,7 @@ import pytest
 from cueline import bootstrap
 from cueline.adapters.clock import SystemClock
 from cueline.adapters.memory import memory_ports
+from cueline.doors.agent_events.hosting import Hosting
 from cueline.engine import sessions
 from cueline.engine.inline import Inline
 from cueline.engine.ports import Agent, Ports
@@ -75,32 +76,29 @@ def said(text: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def hosting(monkeypatch: pytest.MonkeyPatch) -> bootstrap.HostingDoor:
+def hosting(monkeypatch: pytest.MonkeyPatch) -> Hosting:
     ports = memory_ports(SystemClock())
     agent = Agent(key="a", name="A", model="m", created_at=0, updated_at=0)
     ports.agents.create(agent)
     sessions.create(ports, Session("a", "s", 0, "S", 0), "trace")
     model = ScriptedModel()
     inline = Inline(ports, lambda: model, Limits())
-    made = bootstrap.HostingDoor(ports, None, inline, wait_seconds=20, stream_seconds=20)
+    made = Hosting(ports, None, inline, wait_seconds=20, stream_seconds=20)
     monkeypatch.setattr(bootstrap, "hosting", lambda: made)
     monkeypatch.setattr(bootstrap, "ports", lambda: ports)
-    function.hosting.cache_clear()
     return made
 
 
 @pytest.fixture
-def door(hosting: bootstrap.HostingDoor) -> Iterator[Door]:
+def door(hosting: Hosting) -> Iterator[Door]:
     model = hosting.inline.model()
     assert isinstance(model, ScriptedModel)
     with serving(function.app) as url, httpx.Client(base_url=url, timeout=20) as client:
         made = Door(client, hosting.ports, model)
         yield made
         made.hold.set()
-    function.hosting.cache_clear()
 
 
-def changed(hosting: bootstrap.HostingDoor, monkeypatch: pytest.MonkeyPatch, **how: Any) -> None:
+def changed(hosting: Hosting, monkeypatch: pytest.MonkeyPatch, **how: Any) -> None:
     made = replace(hosting, **how)
     monkeypatch.setattr(bootstrap, "hosting", lambda: made)
-    function.hosting.cache_clear()

@@ -8,6 +8,7 @@ import pytest
 
 from cueline import bootstrap
 from cueline.doors import access, relay
+from cueline.doors.agent_events.hosting import Hosting
 from cueline.doors.cors import Cors
 from cueline.engine import sessions
 from cueline.engine.model import End, TextDelta, ThinkingDelta
@@ -140,7 +141,7 @@ def test_a_busy_session_refuses_another_input_and_names_its_turn(door: Door) -> 
 
 
 def test_an_overrun_is_409_and_the_repeat_gets_the_answer(
-    door: Door, hosting: bootstrap.HostingDoor, monkeypatch: pytest.MonkeyPatch
+    door: Door, hosting: Hosting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed(hosting, monkeypatch, wait_seconds=0.2)
     door.model.before = lambda: door.hold.wait(10)
@@ -224,7 +225,7 @@ def test_a_disabled_session_or_agent_takes_no_messages(door: Door) -> None:
 
 
 def test_a_key_is_wanted_where_access_is_checked(
-    door: Door, hosting: bootstrap.HostingDoor, monkeypatch: pytest.MonkeyPatch
+    door: Door, hosting: Hosting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked = access.Access(door.ports.keys, door.ports.clock, lambda: b"s" * 64)
     changed(hosting, monkeypatch, access=checked)

@@ -34,12 +34,12 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(bootstrap, "_turn_ports", lambda: ports)
     monkeypatch.setenv("TABLE_NAME", "t")
     monkeypatch.setenv("WAKE_UPS_URL", "u")
-    for made in (bootstrap.settings, bootstrap.hosting, bootstrap.worker, streaming.hosting):
+    for made in (bootstrap.settings, bootstrap.hosting, bootstrap.worker):
         made.cache_clear()
     monkeypatch.setenv("AUTH", "off")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     yield
-    for made in (bootstrap.settings, bootstrap.hosting, bootstrap.worker, streaming.hosting):
+    for made in (bootstrap.settings, bootstrap.hosting, bootstrap.worker):
         made.cache_clear()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cueline import bootstrap
+from cueline.doors.agent_events.hosting import Hosting
 from cueline.engine.model import End, Said, TextDelta
 from cueline.engine.turn import Limits
 from cueline.log.events import (
@@ -129,7 +129,7 @@ def test_since_an_event_of_elsewhere_is_refused_and_leaves_no_trace(door: Door) 
 
 
 def test_more_than_one_json_answer_holds_must_be_streamed(
-    door: Door, hosting: bootstrap.HostingDoor, monkeypatch: pytest.MonkeyPatch
+    door: Door, hosting: Hosting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = replace(hosting.inline, limits=Limits(window_bytes=2_000))
     changed(hosting, monkeypatch, inline=small)

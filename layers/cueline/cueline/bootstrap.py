@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -31,6 +32,9 @@ from cueline.engine.worker import Worker
 from cueline.errors import ModelError, Unavailable, unexpected
 from cueline.settings import Settings, from_environment
 
+if TYPE_CHECKING:
+    from cueline.doors.agent_events.hosting import Hosting
+
 __all__ = ["session_from_item", "wake_up_from_json"]
 
 logger = logging.getLogger(__name__)
@@ -50,17 +54,6 @@ class Door:
 
     ports: Ports
     access: Access | None
-
-
-@dataclass(frozen=True, slots=True)
-class HostingDoor:
-    """A door whose callers may wait for the answer, at most so many seconds."""
-
-    ports: Ports
-    access: Access | None
-    inline: Inline
-    wait_seconds: float
-    stream_seconds: float
 
 
 settings = cache(from_environment)
@@ -88,10 +81,13 @@ def rest() -> Door:
 
 
 @cache
-def hosting() -> HostingDoor:
+def hosting() -> "Hosting":
+    """Door 1, where its callers wait for the answer."""
+    from cueline.doors.agent_events.hosting import Hosting
+
     given = settings()
     inline = Inline(_turn_ports(), model, _limits(given))
-    return HostingDoor(_turn_ports(), access(), inline, given.wait_seconds, given.stream_seconds)
+    return Hosting(_turn_ports(), access(), inline, given.wait_seconds, given.stream_seconds)
 
 
 @cache
