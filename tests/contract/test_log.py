@@ -2,8 +2,6 @@
 
 import math
 import random
-import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +36,7 @@ from tests.contract.backends import (
     answer,
     atomic_calls,
     hooked,
+    in_threads,
     session,
     size_of,
     stored_size,
@@ -276,31 +275,17 @@ def test_twenty_writers_on_one_session_stay_dense(
         atomic_calls(monkeypatch)
     ports = backend.ports
     make(ports)
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    failures: list[Exception] = []
 
     def writer(name: int) -> None:
-        try:
-            for n in range(3):
-                while True:
-                    head = ports.log.tail(SESSION).head
-                    new = segment(head, say(f"{name}.{n}"), attempt=f"{name}.{n}.{head.at}")
-                    if ports.log.append(SESSION, 5, new) is None:
-                        break
-                    time.sleep(random.random() * 0.02)
-        except Exception as error:
-            failures.append(error)
+        for n in range(3):
+            while True:
+                head = ports.log.tail(SESSION).head
+                new = segment(head, say(f"{name}.{n}"), attempt=f"{name}.{n}.{head.at}")
+                if ports.log.append(SESSION, 5, new) is None:
+                    break
+                time.sleep(random.random() * 0.02)
 
-    threads = [threading.Thread(target=writer, args=(name,)) for name in range(20)]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(before)
-    assert not failures
+    in_threads(writer)
     events = ports.log.read(SESSION, 5, -1, 1000)
     assert [e.offset for e in events] == list(range(60))
     assert sorted(texts(ports)) == sorted(f"{name}.{n}" for name in range(20) for n in range(3))
