@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from cueline.engine.append import IdempotencyKey, KeyTakenError, Writer
 from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.wake import GRACE, arm
-from cueline.errors import IdempotencyKeyReused, SessionNotFound, TooManyPending, TurnRunning
+from cueline.errors import SessionNotFound, TooManyPending, TurnRunning
 from cueline.log.events import Event, Input, TurnBegan
-from cueline.log.segment import Head, Keyed, Segment, Tail
+from cueline.log.segment import Head, Segment, Tail
 from cueline.log.state import (
     MAX_PENDING,
     State,
@@ -64,10 +64,9 @@ def accept(
     Raises TurnRunning where another turn is open and the input does not queue, TooManyPending,
     IdempotencyKeyReused, SessionNotFound.
     """
-    if arrival.key and (
-        known := ports.log.keyed(writer.session, tail.head.incarnation, arrival.key.key)
-    ):
-        return _attach(ports, writer, _offset(known, arrival.key), tail.head, lease)
+    known = writer.known(tail.head.incarnation, arrival.key)
+    if known is not None:
+        return _attach(ports, writer, known, tail.head, lease)
     quiet_for = ports.clock.now() - tail.head.written_at
     if tail.head.state.turns and quiet_for > 2_000 * lease:
         # Its host may have died after the begin, before the late wake-up that `arm` sends. Nobody
@@ -108,13 +107,13 @@ def accept(
 
     build(tail.head.state, tail.head.at)  # refuses without a trace
     may_begin = began
-    ends = tail.head.at + 2
-    confirm = arm(ports, writer.session, ends, lease) if may_begin and repeated is None else None
+    above = tail.head.at + 2
+    confirm = arm(ports, writer.session, above, lease) if may_begin and repeated is None else None
     try:
         head, segment = writer.append(tail.head, build, arrival.key)
     except KeyTakenError as taken:
         head = ports.log.tail(writer.session).head
-        return _attach(ports, writer, _offset(taken.keyed, arrival.key), head, lease)
+        return _attach(ports, writer, taken.offset, head, lease)
     if repeated is not None:
         return _attach(ports, writer, repeated, head, lease)
     if not segment:
@@ -126,12 +125,6 @@ def accept(
         stopped = len(segment.events) > 1
         ports.wake_ups.send(wake_up, delay=GRACE if stopped else delay)
     return Accepted(place, head, segment, turn if began else None)
-
-
-def _offset(keyed: Keyed, key: IdempotencyKey | None) -> int:
-    if not key or keyed.body != key.body:
-        raise IdempotencyKeyReused
-    return keyed.offset
 
 
 def _attach(ports: Ports, writer: Writer, offset: int, head: Head, lease: int) -> Repeated:
@@ -156,12 +149,12 @@ def _repeated(state: State, arrival: Arrival, tail: Tail, now: int) -> int | Non
     for unfinished in state.unfinished:
         if unfinished.digest == digest:
             return unfinished.offset
-    ended_at = {r.offset: r.created_at for r in tail.events}
     for known in reversed(state.repeats):
         if known.digest == digest and known.ended is not None:
             # What was not there at the first look is new; what the window lacks is old.
             new = known.ended >= tail.head.at
-            age = 0 if new else now - ended_at.get(known.ended, 0)
+            ended_at = (r.created_at for r in tail.events if r.offset == known.ended)
+            age = 0 if new else now - next(ended_at, 0)
             if known.answers(age, arrival.retries):
                 return known.offset
     return None

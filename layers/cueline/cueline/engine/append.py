@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cueline.engine.ports import Clock
-from cueline.errors import SessionNotFound, Unavailable
+from cueline.errors import IdempotencyKeyReused, SessionNotFound, Unavailable
 from cueline.log.events import Event, Input
 from cueline.log.segment import Head, Keyed, Log, Segment
 from cueline.log.state import State, reduce
@@ -27,11 +27,11 @@ class IdempotencyKey:
 
 
 class KeyTakenError(Exception):
-    """The idempotency key stands for an earlier input."""
+    """The idempotency key stands for an earlier input, which is at `offset`."""
 
-    def __init__(self, keyed: Keyed) -> None:
+    def __init__(self, offset: int) -> None:
         super().__init__()
-        self.keyed = keyed
+        self.offset = offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,11 @@ class Writer:
     session: str
     trace_id: str
 
+    def known(self, incarnation: int, key: IdempotencyKey | None) -> int | None:
+        """The offset that the key stands for, if any; raises IdempotencyKeyReused."""
+        keyed = self.log.keyed(self.session, incarnation, key.key) if key else None
+        return _offset(keyed, key) if keyed else None
+
     def append(
         self, head: Head, build: Build, key: IdempotencyKey | None = None
     ) -> tuple[Head, Segment | None]:
@@ -51,7 +56,8 @@ class Writer:
         `build` is asked again after each conflict, when the log has been read again after a
         random pause: so nobody starves a turn that commits, which goes on at once. Raises
         Unavailable when that lasts too long, and SessionNotFound where the session was deleted
-        and made anew meanwhile. With `key`, KeyTakenError.
+        and made anew meanwhile. With `key`, KeyTakenError or
+        IdempotencyKeyReused.
         """
         until = self.clock.monotonic() + GIVE_UP_AFTER
         pause = 0.02
@@ -87,8 +93,14 @@ class Writer:
         )
         found = self.log.append(self.session, head.incarnation, segment, _keyed(segment, key))
         if isinstance(found, Keyed):
-            raise KeyTakenError(found)
+            raise KeyTakenError(_offset(found, key))
         return segment, found
+
+
+def _offset(keyed: Keyed, key: IdempotencyKey | None) -> int:
+    if not key or keyed.body != key.body:
+        raise IdempotencyKeyReused
+    return keyed.offset
 
 
 def _keyed(segment: Segment, key: IdempotencyKey | None) -> Keyed | None:

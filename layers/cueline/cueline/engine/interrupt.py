@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from cueline.engine.append import IdempotencyKey, KeyTakenError, Writer
 from cueline.engine.ports import Ports
 from cueline.engine.wake import GRACE, wake_next
-from cueline.errors import IdempotencyKeyReused, SessionNotFound
+from cueline.errors import SessionNotFound
 from cueline.log.events import Event, Recorded, TurnInterrupted
-from cueline.log.segment import Head, Keyed
+from cueline.log.segment import Head
 from cueline.log.state import State, interruption
 
 
@@ -26,18 +26,17 @@ def interrupt(
             raise SessionNotFound(writer.session.partition(".")[2])
         return interruption(state)
 
-    def known(keyed: Keyed) -> Sequence[Recorded]:
-        if not key or keyed.body != key.body:
-            raise IdempotencyKeyReused
-        events = ports.log.read(writer.session, head.incarnation, keyed.offset - 1, 2)
+    def told(offset: int) -> Sequence[Recorded]:
+        events = ports.log.read(writer.session, head.incarnation, offset - 1, 2)
         return [r for r in events if isinstance(r.event, TurnInterrupted)]
 
-    if key and (found := ports.log.keyed(writer.session, head.incarnation, key.key)):
-        return known(found)
+    known = writer.known(head.incarnation, key)
+    if known is not None:
+        return told(known)
     try:
         after, segment = writer.append(head, build, key)
     except KeyTakenError as taken:
-        return known(taken.keyed)
+        return told(taken.offset)
     if segment:
         wake_next(ports, writer.session, after, delay=GRACE)
     return segment.recorded() if segment else ()

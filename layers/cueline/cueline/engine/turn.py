@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 from cueline.engine.append import LIFETIME, Writer
 from cueline.engine.call import Call, Emit, Restarted, Spoken
-from cueline.engine.model import (
-    Model,
-)
+from cueline.engine.model import Model
 from cueline.engine.ports import Agent, Ports
 from cueline.engine.reader import LOOK_EVERY, Reader
 from cueline.engine.steps import Done, TakeInputs, next_step

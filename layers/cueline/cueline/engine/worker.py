@@ -34,8 +34,7 @@ class Worker:
             return
         ports, session = self.ports, wake_up.session
         # Most wake-ups find nothing to do, and the window is what costs.
-        unlikely = wake_up.in_case
-        tail = ports.log.tail(session, 0 if unlikely else self.limits.window_bytes)
+        tail = ports.log.tail(session, 0 if wake_up.in_case else self.limits.window_bytes)
         if not tail.live(ports.clock.now()) and not tail.head.state.turns:
             return  # deleted, or expired with nothing under way
         turn, armed = ports.clock.id(), False
@@ -44,7 +43,7 @@ class Worker:
             # Brings help a lease after a death; the message itself only after its visibility.
             arm(ports, session, tail.head.at, self.limits.lease)
             armed = True
-            if unlikely:
+            if wake_up.in_case:
                 tail = ports.log.tail(session, self.limits.window_bytes)
 
         def build(state: State, at: int) -> Sequence[Event]:
