@@ -12,7 +12,7 @@ from cueline.adapters.dynamodb.items import (
     session_to_item,
     size_of,
 )
-from cueline.engine.ports import Agent, Instruction
+from cueline.engine.agent import Agent, AgentStep, Instruction
 from cueline.log.events import Answered, Input, TurnBegan
 from cueline.log.segment import Segment, Session
 from cueline.log.state import State, reduce

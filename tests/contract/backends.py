@@ -29,7 +29,8 @@ from cueline.adapters.dynamodb import (
 from cueline.adapters.dynamodb.items import Item, segment_to_item
 from cueline.adapters.memory import MemoryLog, MemoryWakeUps, memory_ports
 from cueline.adapters.sqs import SqsWakeUps, wake_up_from_json
-from cueline.engine.ports import Agent, Ports, WakeUp
+from cueline.engine.agent import Agent
+from cueline.engine.ports import Ports, WakeUp
 from cueline.errors import Unavailable
 from cueline.log.segment import Segment, Session
 from tests.clock import FakeClock

@@ -2,7 +2,8 @@
 
 import pytest
 
-from cueline.engine.ports import Instruction, Key, Ports, Secret
+from cueline.engine.agent import Instruction
+from cueline.engine.ports import Key, Ports, Secret
 from cueline.errors import AgentExists, AgentNotFound, TooLarge
 from cueline.log.segment import MAX_BYTES
 from tests.contract.backends import Backend, Loss, agent

@@ -5,9 +5,10 @@ from contextlib import suppress
 import pytest
 
 from cueline.engine import sessions
+from cueline.engine.agent import Agent
 from cueline.engine.append import Writer
 from cueline.engine.failures import Failures
-from cueline.engine.ports import Agent, WakeUp
+from cueline.engine.ports import WakeUp
 from cueline.errors import Unavailable
 from cueline.log.events import Event, Input, InputsFailed, TurnAbandoned, TurnBegan
 from cueline.log.segment import Session

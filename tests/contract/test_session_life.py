@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from cueline.engine import sessions
+from cueline.engine.agent import Agent
 from cueline.engine.append import Writer
-from cueline.engine.ports import Agent, Ports, WakeUp
+from cueline.engine.ports import Ports, WakeUp
 from cueline.errors import AgentNotFound, SessionExists, SessionNotFound
 from cueline.log.events import Event, Input
 from cueline.log.segment import Head, Segment, Session, Tail

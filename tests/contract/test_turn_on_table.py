@@ -7,8 +7,9 @@ import pytest
 from cueline.adapters.cached import CachedAgents
 from cueline.engine import sessions
 from cueline.engine.accept import Arrival
+from cueline.engine.agent import Agent
 from cueline.engine.inline import Caller, Inline
-from cueline.engine.ports import Agent, Ports
+from cueline.engine.ports import Ports
 from cueline.engine.turn import Limits
 from cueline.errors import Unavailable
 from cueline.log.events import Answered, Event, Input, TurnBegan

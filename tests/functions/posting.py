@@ -15,8 +15,9 @@ from cueline.adapters.clock import SystemClock
 from cueline.adapters.memory import memory_ports
 from cueline.doors.agent_events.hosting import Hosting
 from cueline.engine import sessions
+from cueline.engine.agent import Agent
 from cueline.engine.inline import Inline
-from cueline.engine.ports import Agent, Ports
+from cueline.engine.ports import Ports
 from cueline.engine.turn import Limits
 from cueline.log.events import Event
 from cueline.log.segment import Session

@@ -8,9 +8,10 @@ import pytest
 from cueline.adapters.memory import MemoryWakeUps, memory_ports
 from cueline.adapters.wake_ups import wake_up_from_json
 from cueline.engine import sessions
+from cueline.engine.agent import Agent
 from cueline.engine.append import Writer
 from cueline.engine.failures import MESSAGE, Failures
-from cueline.engine.ports import Agent, WakeUp
+from cueline.engine.ports import WakeUp
 from cueline.engine.window import answer_to
 from cueline.log.events import (
     Answered,

@@ -11,10 +11,11 @@ import pytest
 from cueline.adapters.memory import MemoryLog
 from cueline.engine import sessions
 from cueline.engine.accept import Arrival, accept
+from cueline.engine.agent import Agent
 from cueline.engine.append import IdempotencyKey, Writer
 from cueline.engine.inline import Caller, Inline
 from cueline.engine.interrupt import interrupt
-from cueline.engine.ports import Agent, WakeUp
+from cueline.engine.ports import WakeUp
 from cueline.engine.turn import Limits
 from cueline.engine.worker import Worker
 from cueline.errors import Conflict, NotFound, TooManyPending

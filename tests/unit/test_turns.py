@@ -11,6 +11,7 @@ from cueline.adapters.memory import MemoryWakeUps, memory_ports
 from cueline.adapters.wake_ups import wake_up_from_json
 from cueline.engine import sessions
 from cueline.engine.accept import Accepted, Arrival
+from cueline.engine.agent import Agent, AgentStep, Instruction
 from cueline.engine.inline import Caller, Inline
 from cueline.engine.model import (
     Chunk,
@@ -21,7 +22,7 @@ from cueline.engine.model import (
     TextDelta,
     ThinkingDelta,
 )
-from cueline.engine.ports import Agent, Instruction, Ports, WakeUp
+from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.reader import Reader
 from cueline.engine.turn import Host, Limits
 from cueline.engine.worker import Worker
@@ -61,7 +62,9 @@ class Bench:
                 key="a",
                 name="A",
                 model="m",
-                instructions=(Instruction(name="i", template="Be brief."),),
+                steps={
+                    "main": AgentStep(instructions=(Instruction(name="i", template="Be brief."),))
+                },
                 created_at=0,
                 updated_at=0,
             )

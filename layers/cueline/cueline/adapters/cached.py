@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from cueline.engine.ports import Agent, Agents, Clock, Key, Keys, Page
+from cueline.engine.agent import Agent
+from cueline.engine.ports import Agents, Clock, Key, Keys, Page
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 import json
 
-from cueline.engine.ports import Agent
+from cueline.engine.agent import Agent
 from cueline.errors import InvalidRequest, TooLarge
 from cueline.log.events import events_to_json
 from cueline.log.segment import MAX_BYTES, MAX_EVENTS, Segment, Session

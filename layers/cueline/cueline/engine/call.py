@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from cueline.engine.agent import Agent
 from cueline.engine.model import (
     CallMade,
     Chunks,
@@ -13,7 +14,6 @@ from cueline.engine.model import (
     TextDelta,
     ThinkingDelta,
 )
-from cueline.engine.ports import Agent
 from cueline.errors import ModelError
 from cueline.log.conversation import conversation
 from cueline.log.events import Recorded
@@ -62,7 +62,9 @@ class Call:
         while True:
             request = ModelRequest(
                 model=agent.model,
-                instructions="\n\n".join(i.template for i in agent.instructions if i.enabled),
+                instructions="\n\n".join(
+                    i.template for i in agent.step("").instructions if i.enabled
+                ),
                 items=items,
                 parameters=agent.parameters,
             )

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from cueline.engine.accept import Accepted, Arrival, Repeated, accept
+from cueline.engine.agent import Agent
 from cueline.engine.append import Writer
 from cueline.engine.heard import Emit, Heard
 from cueline.engine.model import Model
-from cueline.engine.ports import Agent, Ports, WakeUp
+from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.reader import LOOK_EVERY, Reader
 from cueline.engine.turn import Host, Limits
 from cueline.engine.wake import GRACE, arm, wake_next

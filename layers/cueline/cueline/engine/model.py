@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from cueline.engine.agent import OutputSchema
 from cueline.log.conversation import Called, Item, Returned, Said
 
 __all__ = ["Called", "Item", "Returned", "Said"]
@@ -29,6 +30,8 @@ class ModelRequest:
     items: tuple[Item, ...]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tools: tuple[Tool, ...] = ()
+    output: OutputSchema | None = None
+    """The answer shall be JSON in this form; a provider may not hold to it."""
 
 
 # --- what comes back -------------------------------------------------------------------------

@@ -3,48 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict
-
+from cueline.engine.agent import Agent
+from cueline.engine.tools import NO_TOOLS, Toolbox
 from cueline.log.segment import Log, Session
-
-
-class Instruction(BaseModel):
-    """A part of the agent's instructions."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    template: str
-    description: str | None = None
-    metadata: dict[str, Any] | None = None
-    enabled: bool = True
-
-
-class Agent(BaseModel):
-    """Instructions, model and policies under a key."""
-
-    model_config = ConfigDict(frozen=True)
-
-    key: str
-    name: str
-    description: str | None = None
-    model: str
-    parameters: dict[str, Any] = {}
-    """Passed to the model provider as they are."""
-    step_name: str = "main"
-    instructions: tuple[Instruction, ...] = ()
-    metadata: dict[str, Any] = {}
-    enabled: bool = True
-    created_at: int
-    """Milliseconds since 1970, UTC."""
-    updated_at: int
-    version: int = 0
-    """Counts the updates; an update names the one that it read."""
-    mark: str = ""
-    """Of the request that made it: tells a repeat of that from another one."""
-
 
 T = TypeVar("T")
 
@@ -183,6 +146,32 @@ class Keys(Protocol):
         """Oldest first. Raises InvalidPageKey. May lag behind the writes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What model calls take. `cost` is in nanodollars: 1e-9 US dollars."""
+
+    tokens: int = 0
+    cost: int = 0
+
+
+class Spending(Protocol):
+    """What each account has used on each day: counters that are added to, never set."""
+
+    def reserve(
+        self, account: str, day: str, amount: Spend, below: tuple[int | None, int | None]
+    ) -> bool:
+        """Adds `amount` where tokens and cost are both still `below` these; else False.
+
+        So an account passes its cap by what was reserved last, at most. Where an answer is lost
+        the amount may be added twice; it is never added less than once.
+        """
+
+    def settle(self, account: str, day: str, difference: Spend) -> None:
+        """Adds what was used less what was reserved for it; may be negative."""
+
+    def spent(self, account: str, day: str) -> Spend: ...
+
+
 class Clock(Protocol):
     """Time and chance, so that tests can rule both."""
 
@@ -215,4 +204,6 @@ class Ports:
     sweeper: Sweeper
     wake_ups: WakeUps
     keys: Keys
+    spending: Spending
     clock: Clock
+    toolbox: Toolbox = NO_TOOLS

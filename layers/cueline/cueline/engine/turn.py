@@ -4,10 +4,11 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from cueline.engine.agent import Agent
 from cueline.engine.append import LIFETIME, Writer
 from cueline.engine.call import Call, Emit, Restarted, Spoken
 from cueline.engine.model import Model
-from cueline.engine.ports import Agent, Ports
+from cueline.engine.ports import Ports
 from cueline.engine.reader import LOOK_EVERY, Reader
 from cueline.engine.steps import Done, TakeInputs, next_step
 from cueline.errors import CuelineError, ModelError, TooLarge, Unavailable, unexpected

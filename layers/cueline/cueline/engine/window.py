@@ -6,18 +6,28 @@ from itertools import chain
 from cueline.log.events import (
     Answered,
     Event,
+    Finished,
     Input,
     InputsFailed,
     InputsWithdrawn,
     Recorded,
     TurnFailed,
     TurnInterrupted,
+    TurnSuspended,
 )
 from cueline.log.segment import Log, Segment, Tail
 from cueline.log.state import covered
 
 _PAGE = 200
-_ENDINGS = (Answered, TurnFailed, TurnInterrupted, InputsFailed, InputsWithdrawn)
+_ENDINGS = (
+    Answered,
+    Finished,
+    TurnFailed,
+    TurnInterrupted,
+    TurnSuspended,
+    InputsFailed,
+    InputsWithdrawn,
+)
 
 
 def missing(log: Log, session: str, tail: Tail, written: Segment) -> list[Recorded]:
@@ -51,7 +61,10 @@ def _read(
 
 
 def ends(event: Event, offset: int) -> bool:
-    """Whether the input at `offset` ended with this event."""
+    """Whether the input at `offset` ended with this event, as far as its caller is concerned.
+
+    One that waits for a decision on a tool call has: whoever decides hears the rest.
+    """
     return isinstance(event, _ENDINGS) and offset in event.inputs
 
 

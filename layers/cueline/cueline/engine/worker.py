@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from cueline.engine.agent import Agent
 from cueline.engine.append import LIFETIME, Writer
 from cueline.engine.model import Model
-from cueline.engine.ports import Agent, Ports, WakeUp
+from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.reader import Reader
 from cueline.engine.takeover import plan
 from cueline.engine.turn import Host, Limits

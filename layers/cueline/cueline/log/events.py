@@ -33,6 +33,10 @@ aside      is answered beside the running turn, which goes on
 """
 
 
+Mark = Literal["hidden", "erased"]
+"""What a reader must not show: somebody hid it, or removed what it said."""
+
+
 class _Event(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -40,6 +44,29 @@ class _Event(BaseModel):
     def _tagged(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """The type is written always, though it is a default and those are left out."""
         return {"type": getattr(self, "type"), **fields(self)}  # noqa: B009
+
+
+class Decision(BaseModel):
+    """What somebody says to a tool call that waits for approval."""
+
+    model_config = ConfigDict(frozen=True)
+
+    verdict: Literal["approve", "edit", "reject"]
+    arguments: str = ""
+    """For `edit`: the JSON object that stands for the model's own."""
+    note: str = ""
+    """For the model to read."""
+
+
+class CompactionAsked(BaseModel):
+    """What somebody who asks for a compaction says."""
+
+    model_config = ConfigDict(frozen=True)
+
+    up_to: int | None = None
+    """The offset of the newest event to sum up; None leaves that to the agent's settings."""
+    message: str = ""
+    """Further instructions for who writes the summary."""
 
 
 class Input(_Event):
@@ -50,10 +77,17 @@ class Input(_Event):
     source: Literal["user", "system"] = "user"
     """Who speaks. `system` is context from the application, never text of its user."""
     texts: tuple[str, ...] = ()
+    skills: tuple[str, ...] = ()
+    """To be loaded before the model is called."""
+    caller: str = ""
+    """The id of the API key that pays for the answer; empty where nobody is asked for one."""
     digest: str = ""
     """Of caller and body: what makes two inputs of one caller identical."""
     call: str = ""
     """For a decision: the suspended tool call."""
+    decision: Decision | None = None
+    compact: CompactionAsked | None = None
+    """Asks for a compaction instead of an answer."""
     attended: bool = False
     """Its caller waits on an open response, and begins its turn where it must wait for one."""
 
@@ -86,13 +120,51 @@ class Thinking(_Event):
     text: str
 
 
+class ModelCalled(_Event):
+    """A call of the model has ended, well or not; what it said stands in the same segment."""
+
+    type: Literal["model_called"] = "model_called"
+    turn: str
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    """Of the output."""
+    estimated: bool = False
+    """The provider did not count the tokens."""
+    cost: int = 0
+    """Nanodollars, by the price table of the time."""
+    ms: int = 0
+    """Of the turn's own time since it began or last called the model."""
+    purpose: Literal["answer", "compaction"] = "answer"
+
+
+class Spoke(_Event):
+    """What the model said before it went on, to a tool or to another step."""
+
+    type: Literal["spoke"] = "spoke"
+    turn: str
+    text: str
+    schema_name: str = ""
+    """As in Answered."""
+
+
 class ToolInput(_Event):
+    """A call that is to be run, or has been refused; again in the turn of its approval."""
+
     type: Literal["tool_input"] = "tool_input"
     turn: str
     call: str
     tool: str
+    """The name that the model calls it by."""
     arguments: str
     """A JSON object, as the model wrote it."""
+    configuration: str = ""
+    """The agent's own name for the tool; empty where it has none."""
+    own_name: str = ""
+    """The tool's name where it comes from."""
+    approval: bool = False
+    """It must not run before somebody has approved it."""
 
 
 class ToolOutput(_Event):
@@ -103,6 +175,51 @@ class ToolOutput(_Event):
     output: str
     """`unknown outcome` where a call that must not run twice was cut off."""
     error: bool = False
+    refused: bool = False
+    """It was not run: there is no such tool, or its arguments do not fit."""
+    configuration: str = ""
+    own_name: str = ""
+
+
+class SkillLoaded(_Event):
+    """A skill's content came into the conversation; `call` is the model's, if it asked for it."""
+
+    type: Literal["skill_loaded"] = "skill_loaded"
+    turn: str
+    skill: str
+    content: str
+    call: str = ""
+
+
+class StepChanged(_Event):
+    """The agent goes on in another of its steps."""
+
+    type: Literal["step_changed"] = "step_changed"
+    turn: str
+    from_step: str
+    to_step: str
+
+
+class Compacted(_Event):
+    """The summary stands for all events up to `up_to`, but for those that are kept."""
+
+    type: Literal["compacted"] = "compacted"
+    turn: str
+    up_to: int
+    kept: tuple[int, ...] = ()
+    """Offsets up to there of what had not ended: waiting, suspended, or running."""
+    summary: str
+    turns: int = 0
+    """How many of them it stands for."""
+    events: int = 0
+
+    @property
+    def first(self) -> int:
+        """Nothing before this offset is needed any more."""
+        return min((*self.kept, self.up_to + 1))
+
+    def covers(self, offset: int) -> bool:
+        return offset <= self.up_to and offset not in self.kept
 
 
 class Answered(_Event):
@@ -114,6 +231,18 @@ class Answered(_Event):
     text: str
     cut: bool = False
     """The model's own token limit ended the text."""
+    schema_name: str = ""
+    """The text is JSON in the form that has this name."""
+    step: str = ""
+    """Where the next input finds the agent; empty: where it is."""
+
+
+class Finished(_Event):
+    """The turn ended well, and has nothing to say."""
+
+    type: Literal["finished"] = "finished"
+    turn: str
+    inputs: tuple[int, ...]
 
 
 class TurnFailed(_Event):
@@ -160,11 +289,12 @@ class TurnHandedOver(_Event):
 
 
 class TurnSuspended(_Event):
-    """The turn ended; its inputs wait for a decision on `call`."""
+    """The turn ended; its inputs wait for decisions on these calls."""
 
     type: Literal["turn_suspended"] = "turn_suspended"
     turn: str
-    call: str
+    inputs: tuple[int, ...]
+    calls: tuple[str, ...]
 
 
 class InputsOverran(_Event):
@@ -192,6 +322,19 @@ class InputsWithdrawn(_Event):
     inputs: tuple[int, ...]
 
 
+class EventMarked(_Event):
+    """Announces what has become of an earlier event; the mark itself is kept beside that.
+
+    hidden  no model and no list sees it
+    shown   it is as if it had never been hidden
+    erased  what it said is gone for good
+    """
+
+    type: Literal["event_marked"] = "event_marked"
+    offset: int
+    mark: Literal["hidden", "shown", "erased"]
+
+
 class SessionDeleted(_Event):
     """The tombstone: nothing is written to this incarnation any more."""
 
@@ -204,9 +347,15 @@ Event = Annotated[
     | AsideBegan
     | InputsTaken
     | Thinking
+    | ModelCalled
+    | Spoke
     | ToolInput
     | ToolOutput
+    | SkillLoaded
+    | StepChanged
+    | Compacted
     | Answered
+    | Finished
     | TurnFailed
     | TurnInterrupted
     | PartlyAnswered
@@ -216,6 +365,7 @@ Event = Annotated[
     | InputsOverran
     | InputsFailed
     | InputsWithdrawn
+    | EventMarked
     | SessionDeleted,
     Field(discriminator="type"),
 ]
@@ -240,6 +390,23 @@ class Recorded:
     created_at: int
     trace_id: str
     event: Event
+    mark: Mark | None = None
+
+
+def erased(event: Event) -> Event:
+    """The event without anything that was said in it; its part in the log's laws stays."""
+    emptied = {name: value for name, value in _EMPTY.items() if name in type(event).model_fields}
+    return event.model_copy(update=emptied)
+
+
+_EMPTY: dict[str, Any] = {
+    "texts": (),
+    "text": "",
+    "arguments": "{}",
+    "output": "",
+    "content": "",
+    "summary": "",
+}
 
 
 # --- ids -----------------------------------------------------------------------------------------

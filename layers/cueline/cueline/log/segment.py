@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from cueline.log.events import Event, Recorded
+from cueline.log.events import Event, Mark, Recorded
 from cueline.log.state import State, can_begin
 
 MAX_EVENTS = 16
@@ -161,5 +161,15 @@ class Log(Protocol):
     def read(self, session: str, incarnation: int, after: int, limit: int) -> Sequence[Recorded]:
         """Up to `limit` events with an offset above `after`, in order; fewer only at the end.
 
-        Nothing of a deleted incarnation is returned.
+        Nothing of a deleted incarnation is returned. Each event has its mark, here and in tails
+        and segments.
+        """
+
+    def mark(
+        self, session: str, incarnation: int, offset: int, mark: Mark | None
+    ) -> Recorded | None:
+        """Sets the mark of the event at `offset`, or takes it away: the event as it is then.
+
+        `erased` is for good, and removes what was said from the store (see `events.erased`).
+        None where there is no such event, or nothing of this incarnation is left. May be repeated.
         """

@@ -11,14 +11,19 @@ from pydantic import TypeAdapter
 from cueline.log.events import (
     Answered,
     AsideBegan,
+    Compacted,
     Event,
+    EventMarked,
+    Finished,
     Input,
     InputsFailed,
     InputsOverran,
     InputsTaken,
     InputsWithdrawn,
+    ModelCalled,
     Policy,
     SessionDeleted,
+    StepChanged,
     ToolInput,
     ToolOutput,
     TurnAbandoned,
@@ -58,6 +63,32 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Used:
+    """What the session's model calls have taken, and how full the last one's context was."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: int = 0
+    """Nanodollars."""
+    context_input: int = 0
+    context_output: int = 0
+    context_reasoning: int = 0
+
+    def __add__(self, call: ModelCalled) -> "Used":
+        answer = call.purpose == "answer"
+        return Used(
+            self.input_tokens + call.input_tokens,
+            self.output_tokens + call.output_tokens,
+            self.reasoning_tokens + call.reasoning_tokens,
+            self.cost + call.cost,
+            call.input_tokens if answer else self.context_input,
+            call.output_tokens if answer else self.context_output,
+            call.reasoning_tokens if answer else self.context_reasoning,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     pending: tuple[Waiting, ...] = ()
     open: Turn | None = None
@@ -69,6 +100,11 @@ class State:
     tools: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     """Tool call -> (the unfinished input that it serves, `running` or `done`)."""
     repeats: tuple[Repeatable, ...] = ()
+    used: Used = Used()
+    step: str = ""
+    """Of the agent, in which the session is; empty is its first."""
+    compacted: tuple[int, int] | None = None
+    """Of the newest compaction: its own offset, and the first that is still needed."""
     deleted: bool = False
 
     @property
@@ -132,8 +168,12 @@ def fold(state: State, offset: int, event: Event) -> State:
             late = (i for i in state.unfinished if i.offset in event.inputs and i.digest)
             more = [Repeatable(i.offset, i.digest) for i in late if i.offset not in known]
             return replace(state, repeats=(*state.repeats, *more)[-MAX_REPEATABLE:])
+        case ModelCalled():
+            return replace(state, used=state.used + event)
         case SessionDeleted():
             return State(deleted=True)
+        case EventMarked():
+            return state
     turn = state.running(event.turn)
     return _fold_turn(state, turn, offset, event) if turn else state
 
@@ -158,12 +198,18 @@ def _fold_turn(state: State, turn: Turn, offset: int, event: Event) -> State:
             tries = {o: state.tries.get(o, 0) + 1 for o in offsets(turn.inputs)}
             waiting = _again(state, turn)
             return replace(_closed(state, turn), pending=waiting, tries={**state.tries, **tries})
+        case StepChanged():
+            return replace(state, step=event.to_step)
+        case Compacted():
+            return replace(state, compacted=(offset, event.first))
         case TurnSuspended():
-            waits = {**_undecided(state, turn), event.call: covered(state, turn)}
-            return replace(_closed(state, turn), suspended=waits)
-        case Answered() | TurnFailed() | TurnInterrupted():
+            waits = dict.fromkeys(event.calls, covered(state, turn))
+            return replace(_closed(state, turn), suspended={**_undecided(state, turn), **waits})
+        case Answered() | Finished() | TurnFailed() | TurnInterrupted():
             done = covered(state, turn)
             closed = replace(_closed(state, turn), suspended=_undecided(state, turn))
+            if isinstance(event, Answered) and event.step:
+                closed = replace(closed, step=event.step)
             failed = turn.inputs if isinstance(event, TurnFailed) else ()
             return _forget(_ended(closed, done, offset, failed), done)
     return state
@@ -199,8 +245,9 @@ def _closed(state: State, turn: Turn) -> State:
 
 
 def _undecided(state: State, turn: Turn) -> dict[str, tuple[int, ...]]:
-    decided = [i.call for i in turn.inputs]
-    return {call: inputs for call, inputs in state.suspended.items() if call not in decided}
+    """What waits for other decisions: no call whose inputs are the turn's own by now."""
+    mine = set(covered(state, turn))
+    return {c: inputs for c, inputs in state.suspended.items() if not mine.intersection(inputs)}
 
 
 def _forget(state: State, done: Sequence[int]) -> State:

@@ -14,7 +14,8 @@ from cueline.adapters.dynamodb.items import (
     number,
 )
 from cueline.adapters.dynamodb.query import listed
-from cueline.engine.ports import Agent, Clock, Page
+from cueline.engine.agent import Agent
+from cueline.engine.ports import Clock, Page
 from cueline.errors import AgentExists, AgentNotFound
 
 if TYPE_CHECKING:

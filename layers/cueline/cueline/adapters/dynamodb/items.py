@@ -37,7 +37,8 @@ from typing import Any
 from cueline.adapters.expiry import hint
 from cueline.adapters.page_keys import rank
 from cueline.adapters.sizes import agent_to_json, metadata_to_json, segment_size, segment_to_json
-from cueline.engine.ports import Agent, Key, Secret
+from cueline.engine.agent import Agent
+from cueline.engine.ports import Key, Secret
 from cueline.log.events import Recorded, events_from_json
 from cueline.log.segment import Keyed, Segment, Session, record
 from cueline.log.state import State, state_from_json, state_to_json

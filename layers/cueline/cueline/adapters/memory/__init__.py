@@ -4,7 +4,12 @@ Nothing outlives the process. Safe to use from several threads.
 """
 
 from cueline.adapters.memory.log import MemoryBeats, MemoryLog, MemorySweeper
-from cueline.adapters.memory.records import MemoryAgents, MemoryKeys, MemorySessions
+from cueline.adapters.memory.records import (
+    MemoryAgents,
+    MemoryKeys,
+    MemorySessions,
+    MemorySpending,
+)
 from cueline.adapters.memory.store import Store
 from cueline.adapters.memory.wake_ups import MemoryWakeUps
 from cueline.engine.ports import Clock, Ports
@@ -15,6 +20,7 @@ __all__ = [
     "MemoryKeys",
     "MemoryLog",
     "MemorySessions",
+    "MemorySpending",
     "MemorySweeper",
     "MemoryWakeUps",
     "Store",
@@ -33,5 +39,6 @@ def memory_ports(clock: Clock) -> Ports:
         sweeper=MemorySweeper(store),
         wake_ups=MemoryWakeUps(clock),
         keys=MemoryKeys(store),
+        spending=MemorySpending(store),
         clock=clock,
     )

@@ -10,7 +10,8 @@ from cueline.adapters.memory.store import Store
 from cueline.adapters.page_keys import page_key as page_key_of
 from cueline.adapters.page_keys import rank, rank_in
 from cueline.adapters.sizes import agent_to_json, metadata_to_json
-from cueline.engine.ports import Agent, Clock, Key, Page
+from cueline.engine.agent import Agent
+from cueline.engine.ports import Clock, Key, Page, Spend
 from cueline.errors import AgentExists, AgentNotFound
 from cueline.log.segment import Session
 
@@ -141,6 +142,35 @@ class MemoryKeys:
         with self._store.lock:
             ranked = {rank(k.created_at, k.id): k for k in self._store.keys.values()}
         return _page(ranked.items(), "keys", limit, page_key)
+
+
+class MemorySpending:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def reserve(
+        self, account: str, day: str, amount: Spend, below: tuple[int | None, int | None]
+    ) -> bool:
+        with self._store.lock:
+            spent = self.spent(account, day)
+            tokens, cost = below
+            if tokens is not None and spent.tokens >= tokens:
+                return False
+            if cost is not None and spent.cost >= cost:
+                return False
+            self.settle(account, day, amount)
+            return True
+
+    def settle(self, account: str, day: str, difference: Spend) -> None:
+        with self._store.lock:
+            spent = self.spent(account, day)
+            self._store.spent[account, day] = Spend(
+                spent.tokens + difference.tokens, spent.cost + difference.cost
+            )
+
+    def spent(self, account: str, day: str) -> Spend:
+        with self._store.lock:
+            return self._store.spent.get((account, day), Spend())
 
 
 def _page(ranked: Iterable[tuple[str, T]], of: str, limit: int, given: str | None) -> Page[T]:

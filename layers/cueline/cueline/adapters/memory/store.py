@@ -4,7 +4,8 @@ import threading
 from dataclasses import dataclass, field
 
 from cueline.adapters.sizes import segment_size, segment_to_json
-from cueline.engine.ports import Agent, Key
+from cueline.engine.agent import Agent
+from cueline.engine.ports import Key, Spend
 from cueline.log.events import Recorded, events_from_json
 from cueline.log.segment import Keyed, Segment, Session, record
 from cueline.log.state import State, state_from_json, state_to_json
@@ -63,6 +64,8 @@ class Store:
     beats: dict[str, dict[tuple[int, str], int]] = field(default_factory=dict)
     keyed: dict[str, dict[tuple[int, str], Taken]] = field(default_factory=dict)
     keys: dict[str, Key] = field(default_factory=dict)
+    spent: dict[tuple[str, str], Spend] = field(default_factory=dict)
+    """By account and day."""
 
     def log(self, session: str) -> dict[Place, Stored]:
         return self.segments.setdefault(session, {})

@@ -6,8 +6,9 @@ from typing import Any
 from cueline.doors.agent_events import lists, wire
 from cueline.doors.agent_events.creation import Creation
 from cueline.doors.agent_events.keys import new_key
+from cueline.engine.agent import Agent, Instruction
 from cueline.engine.pages import kept_page
-from cueline.engine.ports import Agent, Instruction, Ports
+from cueline.engine.ports import Ports
 from cueline.engine.sessions import TRIES, any_live
 from cueline.errors import (
     AgentExists,
