@@ -92,7 +92,7 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(PartlyAnswered, turn=turns, text=texts),
     st.builds(TurnAbandoned, turn=turns),
     st.builds(TurnHandedOver, turn=turns),
-    st.builds(TurnSuspended, turn=turns, call=calls),
+    st.builds(TurnSuspended, turn=turns, inputs=inputs, calls=st.tuples(calls)),
     st.builds(InputsOverran, inputs=st.just((0,))),
     st.builds(InputsFailed, inputs=inputs),
     st.builds(InputsWithdrawn, inputs=inputs),
@@ -234,9 +234,10 @@ class Walk:
             self.add(InputsTaken(turn=self.state.open.id, inputs=offsets(taken)))
 
     def suspend(self) -> None:
-        turn = self.turn().id
-        if waiting := self.running.get(turn):
-            self.add(TurnSuspended(turn=turn, call=waiting[0]))
+        turn = self.turn()
+        if waiting := self.running.get(turn.id):
+            inputs = covered(self.state, turn)
+            self.add(TurnSuspended(turn=turn.id, inputs=inputs, calls=(waiting[0],)))
 
     def undecided(self) -> list[str]:
         decided = {waiting.call for waiting in self.state.unfinished}

@@ -133,16 +133,26 @@ def test_an_abandoned_turn_gives_back_what_it_took_in_the_old_places() -> None:
 
 
 def test_a_decision_answers_what_was_suspended_on_it() -> None:
-    state = fold(begun("enqueue"), 2, TurnSuspended(turn="t", call="c"))
+    state = fold(begun("enqueue"), 2, TurnSuspended(turn="t", inputs=(0,), calls=("c",)))
     assert (state.open, state.pending, state.suspended) == (None, (), {"c": (0,)})
     state = fold(state, 3, Input(policy="decision", call="c"))
     state = fold(state, 4, TurnBegan(turn="u", inputs=(3,)))
     assert state.open
     assert covered(state, state.open) == (0, 3)
-    again = fold(state, 5, TurnSuspended(turn="u", call="d"))
+    again = fold(state, 5, TurnSuspended(turn="u", inputs=(0, 3), calls=("d",)))
     assert again.suspended == {"d": (0, 3)}
     ended = fold(state, 5, Answered(turn="u", inputs=(0, 3), text="yes"))
     assert ended == State()
+
+
+def test_a_turn_may_wait_for_several_decisions_and_goes_on_with_the_first() -> None:
+    state = fold(begun("enqueue"), 2, TurnSuspended(turn="t", inputs=(0,), calls=("c", "d")))
+    assert state.suspended == {"c": (0,), "d": (0,)}
+    state = fold(state, 3, Input(policy="decision", call="c"))
+    state = fold(state, 4, TurnBegan(turn="u", inputs=(3,)))
+    again = fold(state, 5, TurnSuspended(turn="u", inputs=(0, 3), calls=("d",)))
+    assert again.suspended == {"d": (0, 3)}
+    assert fold(state, 5, Answered(turn="u", inputs=(0, 3), text="")).suspended == {}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +162,7 @@ def test_a_decision_answers_what_was_suspended_on_it() -> None:
         TurnFailed(turn="old", inputs=(0,), code="c", message="", retryable=True),
         TurnAbandoned(turn="old"),
         TurnInterrupted(turn="old", inputs=()),
-        TurnSuspended(turn="old", call="c"),
+        TurnSuspended(turn="old", inputs=(0,), calls=("c",)),
         InputsOverran(inputs=()),
         InputsTaken(turn="old", inputs=(1,)),
         ToolInput(turn="old", call="c", tool="t", arguments="{}"),
@@ -216,7 +226,11 @@ def legal(state: State, at: int) -> list[Choice]:
     for one in state.turns:
         can += of_turn(state, one)
     if turn:
-        can.append(lambda _: TurnSuspended(turn=turn.id, call=f"c{at}"))
+        can.append(
+            lambda _: TurnSuspended(
+                turn=turn.id, inputs=covered(state, turn), calls=(f"c{at}", f"d{at}")
+            )
+        )
     if state.suspended:
         can.append(
             lambda data: Input(
