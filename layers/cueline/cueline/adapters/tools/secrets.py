@@ -1,0 +1,62 @@
+"""Secrets that tools send as headers. Their values go into requests and nowhere else."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cueline.adapters.tools.found import ToolError
+from cueline.errors import unexpected
+
+logger = logging.getLogger(__name__)
+
+SECONDS = 300.0
+"""A value that was read is used this long."""
+MOST = 100
+
+
+class Secrets:
+    """Values of secrets by their names, of which only those under `prefix` are a tool's to use.
+
+    `read` brings one from the store. Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[str], str],
+        prefix: str,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read, self._prefix, self._monotonic = read, prefix, monotonic
+        self._known: dict[str, tuple[float, str]] = {}
+        self._lock = threading.Lock()
+
+    def headers(self, named: Mapping[str, str]) -> dict[str, str]:
+        """From header -> secret's name to header -> value. Raises ToolError."""
+        return {header: self._value(name) for header, name in named.items()}
+
+    def _value(self, name: str) -> str:
+        if not name.startswith(self._prefix):
+            raise ToolError(f"The secret {name!r} is not for tools: {self._prefix}... are.")
+        now = self._monotonic()
+        with self._lock:
+            until, value = self._known.get(name, (now, ""))
+        return value if now < until else self._look(name, now)
+
+    def _look(self, name: str, now: float) -> str:
+        try:
+            value = self._read(name).strip()
+        except (BotoCoreError, ClientError, KeyError) as error:  # KeyError: it is binary
+            logger.warning("A tool's secret cannot be read", extra=unexpected(error))
+            raise ToolError(
+                f"The secret {name!r} cannot be read. Whoever runs this deployment can make it."
+            ) from None
+        if not value.isascii() or not value.isprintable():
+            raise ToolError(f"The secret {name!r} has characters that no header may have.")
+        with self._lock:
+            if len(self._known) >= MOST:
+                self._known.clear()
+            self._known[name] = (now + SECONDS, value)
+        return value
