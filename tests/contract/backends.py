@@ -24,6 +24,7 @@ from cueline.adapters.dynamodb import (
     DynamoKeys,
     DynamoLog,
     DynamoSessions,
+    DynamoSpending,
     DynamoSweeper,
 )
 from cueline.adapters.dynamodb.items import Item, segment_to_item
@@ -114,6 +115,7 @@ def dynamodb() -> Iterator[Backend]:
             sweeper=DynamoSweeper(client, TABLE),
             wake_ups=SqsWakeUps(sqs, queue),
             keys=DynamoKeys(client, TABLE, clock),
+            spending=DynamoSpending(client, TABLE, clock),
             clock=clock,
         )
 
@@ -214,7 +216,7 @@ def cancelled(backend: Backend, *answers: list[str]) -> Iterator[list[int]]:
 def atomic_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """As they are in DynamoDB: moto checks a condition and writes in two steps."""
     lock = threading.RLock()
-    for name in ("get_item", "put_item", "query", "transact_write_items"):
+    for name in ("get_item", "put_item", "query", "transact_write_items", "update_item"):
         call = getattr(DynamoDBBackend, name)
 
         def atomic(*args: Any, call: Callable[..., Any] = call, **more: Any) -> Any:
@@ -224,8 +226,8 @@ def atomic_calls(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(DynamoDBBackend, name, atomic)
 
 
-def in_threads(work: Callable[[int], None]) -> None:
-    """Twenty of them, switched as often as can be."""
+def in_threads(work: Callable[[int], None], count: int = 20) -> None:
+    """So many of them, switched as often as can be."""
     failures: list[Exception] = []
 
     def guarded(n: int) -> None:
@@ -234,7 +236,7 @@ def in_threads(work: Callable[[int], None]) -> None:
         except Exception as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=guarded, args=(n,)) for n in range(20)]
+    threads = [threading.Thread(target=guarded, args=(n,)) for n in range(count)]
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:

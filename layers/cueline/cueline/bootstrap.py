@@ -19,6 +19,7 @@ from cueline.adapters.dynamodb.items import session_from_item
 from cueline.adapters.dynamodb.keys import DynamoKeys
 from cueline.adapters.dynamodb.log import DynamoLog
 from cueline.adapters.dynamodb.sessions import DynamoSessions
+from cueline.adapters.dynamodb.spending import DynamoSpending
 from cueline.adapters.dynamodb.sweeper import DynamoSweeper
 from cueline.adapters.sqs import SqsWakeUps, wake_up_from_json
 from cueline.doors.access import Access
@@ -71,6 +72,7 @@ def ports() -> Ports:
         sweeper=DynamoSweeper(dynamodb, given.table_name),
         wake_ups=SqsWakeUps(aws.sqs_client(), given.wake_ups_url),
         keys=CachedKeys(keys, clock, KEY_SECONDS),
+        spending=DynamoSpending(dynamodb, given.table_name, clock),
         clock=clock,
     )
 

@@ -5,6 +5,7 @@ from cueline.adapters.dynamodb.beats import DynamoBeats
 from cueline.adapters.dynamodb.keys import DynamoKeys
 from cueline.adapters.dynamodb.log import DynamoLog
 from cueline.adapters.dynamodb.sessions import DynamoSessions
+from cueline.adapters.dynamodb.spending import DynamoSpending
 from cueline.adapters.dynamodb.sweeper import DynamoSweeper
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "DynamoKeys",
     "DynamoLog",
     "DynamoSessions",
+    "DynamoSpending",
     "DynamoSweeper",
 ]

@@ -5,15 +5,9 @@ from typing import TYPE_CHECKING
 
 from cueline.adapters.answers import answering
 from cueline.adapters.dynamodb.conflicts import FREE, UNCHANGED, put
-from cueline.adapters.dynamodb.items import (
-    AGENTS,
-    Item,
-    agent_from_item,
-    agent_key,
-    agent_to_item,
-    number,
-)
+from cueline.adapters.dynamodb.items import Item, number
 from cueline.adapters.dynamodb.query import listed
+from cueline.adapters.dynamodb.records import AGENTS, agent_from_item, agent_key, agent_to_item
 from cueline.engine.agent import Agent
 from cueline.engine.ports import Clock, Page
 from cueline.errors import AgentExists, AgentNotFound

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cueline.adapters.answers import answering
-from cueline.adapters.dynamodb.items import beat_sk, beats_in, key_of, number
+from cueline.adapters.dynamodb.items import number
+from cueline.adapters.dynamodb.records import beat_key, beats_in
 from cueline.engine.ports import Clock
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class DynamoBeats:
         with answering("DynamoDB"):
             self._client.update_item(
                 TableName=self._table,
-                Key=key_of(session, beat_sk(incarnation, turn)),
+                Key=beat_key(session, incarnation, turn),
                 UpdateExpression="ADD beats :one SET #ttl = :ttl",
                 ExpressionAttributeNames={"#ttl": "ttl"},
                 ExpressionAttributeValues={
@@ -35,7 +36,7 @@ class DynamoBeats:
         return {turn: self._beats(session, incarnation, turn) for turn in turns}
 
     def _beats(self, session: str, incarnation: int, turn: str) -> int:
-        key = key_of(session, beat_sk(incarnation, turn))
+        key = beat_key(session, incarnation, turn)
         with answering("DynamoDB"):
             answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         return beats_in(answer["Item"]) if "Item" in answer else 0

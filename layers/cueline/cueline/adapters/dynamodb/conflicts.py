@@ -36,11 +36,14 @@ class Reason:
 
 
 class ConditionFailed(Exception):  # noqa: N818  (an outcome that the caller asked for)
-    """One reason for each write of the request."""
+    """One reason for each write of the request.
 
-    def __init__(self, reasons: Sequence[Reason]) -> None:
+    `repeated` says that an earlier try of it, whose answer was lost, may have been the reason.
+    """
+
+    def __init__(self, reasons: Sequence[Reason], *, repeated: bool) -> None:
         super().__init__()
-        self.reasons = reasons
+        self.reasons, self.repeated = reasons, repeated
 
 
 def settled(clock: Clock, write: Callable[[], object]) -> None:
@@ -95,10 +98,11 @@ def _judged(write: Callable[[], object]) -> None:
     try:
         write()
     except ClientError as error:
+        repeated = details(error)["ResponseMetadata"].get("RetryAttempts", 0) > 0
         match code_of(error):
             case "ConditionalCheckFailedException":
                 reasons = [Reason(True, details(error).get("Item"))]
-                raise ConditionFailed(reasons) from None
+                raise ConditionFailed(reasons, repeated=repeated) from None
             case "TransactionConflictException":
                 raise _InTheWay from error
             case "TransactionCanceledException":
@@ -111,6 +115,7 @@ def _judged(write: Callable[[], object]) -> None:
                         [
                             Reason(r.get("Code") == _UNMET, r.get("Item"))
                             for r in details(error)["CancellationReasons"]
-                        ]
+                        ],
+                        repeated=repeated,
                     ) from None
         raise

@@ -1,4 +1,4 @@
-"""Keys and items of the one table. Nothing else in Cueline knows an attribute's name.
+"""Keys and items of the one table. Only `records`, beside it, knows names of attributes too.
 
 `session` below is the global id, `<agent key>.<session key>`.
 
@@ -10,10 +10,12 @@
 | beat    | session   | B#<incarnation>#<turn>   |                      |                    |
 | keyed   | session   | R#<incarnation>#<digest> |                      |                    |
 | API key | key#<id>  | KEY                      | keys                 | <created_at>#<id>  |
+| spend   | spend#<a> | D#<day>                  |                      |                    |
 
 A key of an agent or a session has neither `.` nor `#`, so no partition is two things. Numbers in
 keys are zero padded: incarnation 15 digits, offset 10, created_at 15. A keyed item is what an
-idempotency key (its digest) stands for; it sorts after META, so no tail ever reads it.
+idempotency key (its digest) stands for; it sorts after META, so no tail ever reads it. `<a>` is an
+account, mostly an API key's id, and the day is 2026-11-21.
 
 | access pattern                           | index     | condition                          |
 |------------------------------------------|-----------|------------------------------------|
@@ -24,7 +26,7 @@ idempotency key (its digest) stands for; it sorts after META, so no tail ever re
 | what was appended next, or under a key   | table     | Get                                |
 | newest segment of all, of an incarnation | table     | sk in E#, E#<inc>, backwards, one  |
 | what to sweep                            | table     | sk below E#, B#, R#<inc + 1>       |
-| an agent, a beat, an API key             | table     | Get                                |
+| an agent, a beat, an API key, a spend    | table     | Get                                |
 | agents; sessions of an agent; API keys   | ListIndex | list, rank above the last one seen |
 
 Reads of the table are strongly consistent. Those of the index lag, and decide nothing.
@@ -36,9 +38,7 @@ from typing import Any
 
 from cueline.adapters.expiry import hint
 from cueline.adapters.page_keys import rank
-from cueline.adapters.sizes import agent_to_json, metadata_to_json, segment_size, segment_to_json
-from cueline.engine.agent import Agent
-from cueline.engine.ports import Key, Secret
+from cueline.adapters.sizes import metadata_to_json, segment_size, segment_to_json
 from cueline.log.events import Recorded, events_from_json
 from cueline.log.segment import Keyed, Segment, Session, record
 from cueline.log.state import State, state_from_json, state_to_json
@@ -52,8 +52,6 @@ FIRST_SEGMENT = "E#"
 AFTER_SEGMENTS = "E$"
 FIRST_BEAT = "B#"
 FIRST_KEYED = "R#"
-AGENTS = "agents"
-KEYS = "keys"
 
 BLANK_EVENTS = "[]"
 BLANK_STATE = state_to_json(State(deleted=True))
@@ -241,59 +239,3 @@ def session_from_item(item: Item) -> Session:
         mark=item["mark"]["S"] if "mark" in item else "",
         collect_at=int(item["ttl"]["N"]) if "ttl" in item else 0,
     )
-
-
-# --- agents, keys, beats -------------------------------------------------------------------------
-
-
-def agent_key(key: str) -> dict[str, Item]:
-    return key_of(key, "AGENT")
-
-
-def agent_to_item(agent: Agent, attempt: str) -> dict[str, Item]:
-    """Raises TooLarge."""
-    return {
-        **agent_key(agent.key),
-        "list": text(AGENTS),
-        "rank": text(rank(agent.created_at, agent.key)),
-        "agent": text(agent_to_json(agent)),
-        "version": number(agent.version),
-        "attempt": text(attempt),
-    }
-
-
-def agent_from_item(item: Item) -> Agent:
-    return Agent.model_validate_json(item["agent"]["S"])
-
-
-def api_key_key(key_id: str) -> dict[str, Item]:
-    return key_of(f"key#{key_id}", "KEY")
-
-
-def api_key_to_item(key: Key, attempt: str) -> dict[str, Item]:
-    return {
-        **api_key_key(key.id),
-        "list": text(KEYS),
-        "rank": text(rank(key.created_at, key.id)),
-        "name": text(key.name),
-        "secrets": secrets_attribute(key),
-        "created_at": number(key.created_at),
-        "attempt": text(attempt),
-    }
-
-
-def secrets_attribute(key: Key) -> Item:
-    return text(json.dumps([[one.sha256, one.expires_at] for one in key.secrets]))
-
-
-def api_key_from_item(item: Item) -> Key:
-    return Key(
-        id=item["pk"]["S"].removeprefix("key#"),
-        name=item["name"]["S"],
-        secrets=tuple(Secret(*one) for one in json.loads(item["secrets"]["S"])),
-        created_at=int(item["created_at"]["N"]),
-    )
-
-
-def beats_in(item: Item) -> int:
-    return int(item["beats"]["N"])

@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING
 
 from cueline.adapters.answers import answering
 from cueline.adapters.dynamodb.conflicts import FREE, put
-from cueline.adapters.dynamodb.items import (
+from cueline.adapters.dynamodb.items import Item
+from cueline.adapters.dynamodb.query import listed
+from cueline.adapters.dynamodb.records import (
     KEYS,
-    Item,
     api_key_from_item,
     api_key_key,
     api_key_to_item,
     secrets_attribute,
 )
-from cueline.adapters.dynamodb.query import listed
 from cueline.engine.ports import Clock, Key, Page
 
 if TYPE_CHECKING:

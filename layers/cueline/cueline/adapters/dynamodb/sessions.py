@@ -10,7 +10,6 @@ from cueline.adapters.answers import answering, code_of
 from cueline.adapters.dynamodb.conflicts import FREE, UNCHANGED, ConditionFailed, put, settled
 from cueline.adapters.dynamodb.items import (
     META,
-    agent_key,
     attempt_of,
     key_of,
     number,
@@ -19,6 +18,7 @@ from cueline.adapters.dynamodb.items import (
     sessions_list,
 )
 from cueline.adapters.dynamodb.query import listed
+from cueline.adapters.dynamodb.records import agent_key
 from cueline.engine.ports import Clock, Page
 from cueline.errors import AgentNotFound
 from cueline.log.segment import Session
