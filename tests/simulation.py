@@ -101,7 +101,7 @@ class World:
         clock = _Clock(self, me)
         stored = {
             name: _Stepped(self, me, getattr(self.store, name))
-            for name in ("log", "agents", "sessions", "beats", "sweeper", "keys")
+            for name in ("log", "agents", "sessions", "beats", "sweeper", "keys", "spending")
         }
         return Ports(wake_ups=_Queue(self, me), clock=clock, **stored)
 

@@ -31,7 +31,7 @@ from cueline.log.events import (
     TurnInterrupted,
 )
 from tests.models import overloaded
-from tests.unit.test_turns import LEASE, SESSION, Bench, texts, turn_of
+from tests.unit.test_turns import LEASE, SESSION, Bench, texts, turn_of, without_counts
 
 
 class Delayed(Bench):
@@ -132,7 +132,8 @@ def test_with_since_all_is_told_in_order_and_once(bench: Delayed) -> None:
     running.run(lambda _: None)
     told: list[Recorded] = []
     events = waiting.run(lambda what: told.append(what) if isinstance(what, Recorded) else None)
-    assert [r.event for r in told] == bench.log() == [r.event for r in events]
+    assert [r.event for r in told] == [r.event for r in events]
+    assert [r.event for r in without_counts(told)] == bench.log()
     assert [r.offset for r in told] == list(range(len(told)))
 
 
@@ -268,7 +269,8 @@ def test_an_interrupted_turn_stops_and_its_words_are_kept(
     turn = next(e.turn for e in bench.log() if isinstance(e, TurnBegan))
     assert TurnInterrupted(turn=turn, inputs=(0,)) in bench.log()
     assert bench.log()[-1] == PartlyAnswered(turn=turn, text="so far ")
-    assert [type(r.event) for r in answer] == [Input, TurnBegan, TurnInterrupted, PartlyAnswered]
+    seen = [type(r.event) for r in without_counts(answer)]
+    assert seen == [Input, TurnBegan, TurnInterrupted, PartlyAnswered]
     assert TextDelta("never") not in said
     if policy:
         # The words are there before a worker comes for what interrupted.

@@ -21,6 +21,7 @@ CuelineError
   + NotBuilt                  a documented feature that this version does not have
   + Unavailable               something that Cueline stands on does not answer
   + ModelError                the model provider failed; its code says how
+  + TurnStopped               a turn was ended by a limit, or could not do what it was asked for
 """
 
 import traceback
@@ -166,6 +167,25 @@ class ModelError(CuelineError):
     ) -> None:
         super().__init__(message)
         self.kind, self.retryable, self.retry_after = kind, retryable, retry_after
+
+
+class TurnStopped(CuelineError):
+    """`kind` is the stable code that the log and the callers see:
+
+    limit_...             of the turn, the session, or the key's day: see `engine.steps`
+    tool_loop             the same call gave the same output again and again
+    tool_calls_invalid    the model calls only what there is not, or not so
+    output_invalid        the answer does not fit its schema, however often it is asked for
+    step_transition_limit_exceeded  the agent's steps go round in circles
+    compaction_failed     the conversation could not be summed up; it is as it was
+    nothing_to_compact    nothing has ended that a summary could stand for
+    """
+
+    code = "turn_stopped"
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 def unexpected(error: BaseException) -> dict[str, str | list[str]]:

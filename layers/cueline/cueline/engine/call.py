@@ -1,10 +1,9 @@
-"""One call of the model: asked with the conversation, heard to its end, ended from outside."""
+"""One call of the model: asked, heard to its end, ended from outside."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from cueline.engine.agent import Agent
 from cueline.engine.model import (
     CallMade,
     Chunks,
@@ -13,10 +12,10 @@ from cueline.engine.model import (
     ModelRequest,
     TextDelta,
     ThinkingDelta,
+    Usage,
 )
+from cueline.engine.prompt import estimated_tokens, tokens_of
 from cueline.errors import ModelError
-from cueline.log.conversation import conversation
-from cueline.log.events import Recorded
 
 SMALLEST_WINDOW = 1_000
 """Bytes of conversation below which a model that still finds it too long is believed."""
@@ -27,9 +26,16 @@ class Restarted:
     """The model is asked again: what it thought so far is not what it will have thought."""
 
 
-Delta = ThinkingDelta | TextDelta | Restarted
+@dataclass(frozen=True, slots=True)
+class CompactionStarted:
+    """The oldest turns are being summed up; what is said next comes later than usual."""
+
+
+Delta = ThinkingDelta | TextDelta | Restarted | CompactionStarted
 Emit = Callable[[Delta], None]
 """Told what the turn says, as it says it."""
+Build = Callable[[int], ModelRequest]
+"""From the bytes of conversation that fit to the request."""
 
 
 @dataclass(slots=True)
@@ -38,7 +44,13 @@ class Spoken:
 
     thinking: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
+    calls: list[CallMade] = field(default_factory=list)
     cut: bool = False
+    usage: Usage | None = None
+
+    @property
+    def anything(self) -> bool:
+        return bool(self.thinking or self.text or self.calls)
 
 
 @dataclass(slots=True)
@@ -49,37 +61,39 @@ class Call:
     emit: Emit
     spoken: Spoken = field(default_factory=Spoken)
     closed: bool = False
+    request: ModelRequest | None = None
+    """What was asked in the end."""
     _chunks: Chunks | None = None
 
-    def make(self, agent: Agent | None, events: Sequence[Recorded], window: int) -> None:
+    def make(self, build: Build, window: int, *, shrink: bool = True) -> None:
         """Fills `spoken`; raises ModelError. `window` is in bytes of conversation.
 
-        A model whose own limit is smaller is asked again without the oldest turns.
+        With `shrink`, a model whose own limit is smaller is asked again without the oldest turns.
         """
-        if agent is None:
-            raise ModelError("agent_not_found", "The agent was deleted.", retryable=False)
-        items = conversation(events, window)
+        self.request = build(window)
         while True:
-            request = ModelRequest(
-                model=agent.model,
-                instructions="\n\n".join(
-                    i.template for i in agent.step("").instructions if i.enabled
-                ),
-                items=items,
-                parameters=agent.parameters,
-            )
             try:
-                return self._hear(self.model().stream(request, self.deadline))
+                return self._hear(self.model().stream(self.request, self.deadline))
             except ModelError as error:
-                if error.kind != "context_limit_exceeded" or self.spoken.text:
+                too_long = error.kind == "context_limit_exceeded" and not self.spoken.text
+                if not (too_long and shrink):
                     raise
-                shorter = items
-                while shorter == items and window > SMALLEST_WINDOW:
+                shorter = self.request
+                while shorter.items == self.request.items and window > SMALLEST_WINDOW:
                     window //= 2
-                    shorter = conversation(events, window)
-                if shorter == items:
+                    shorter = build(window)
+                if shorter.items == self.request.items:
                     raise
-                items = shorter
+                self.request = shorter
+
+    def usage(self) -> tuple[Usage, bool]:
+        """The tokens that it took, and whether that is an estimate."""
+        if self.spoken.usage:
+            return self.spoken.usage, False
+        said = "".join([*self.spoken.text, *(c.arguments for c in self.spoken.calls)])
+        thought = estimated_tokens("".join(self.spoken.thinking)) if self.spoken.thinking else 0
+        asked = tokens_of(self.request) if self.request else 0
+        return Usage(asked, estimated_tokens(said) + thought, thought), True
 
     def close(self) -> None:
         """Ends it, from any thread: what is said from now on is not heard."""
@@ -102,11 +116,9 @@ class Call:
                         self.spoken.thinking.append(chunk.text)
                         self.emit(chunk)
                     case CallMade():
-                        raise ModelError(
-                            "model_malformed",
-                            f"The model called a tool that it was not given: {chunk.tool[:100]!r}.",
-                            retryable=True,
-                        )
+                        self.spoken.calls.append(chunk)
+                    case Usage():
+                        self.spoken.usage = chunk
                     case End():
                         self.spoken.cut = chunk.reason == "length"
                         return

@@ -13,7 +13,7 @@ from cueline.engine.heard import Emit, Heard
 from cueline.engine.model import Model
 from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.reader import LOOK_EVERY, Reader
-from cueline.engine.turn import Host, Limits
+from cueline.engine.turn import Host, Limits, run
 from cueline.engine.wake import GRACE, arm, wake_next
 from cueline.engine.window import missing, stretch
 from cueline.errors import SessionNotFound, TurnRunning, Unavailable, unexpected
@@ -43,6 +43,7 @@ class Caller:
     model: Callable[[], Model]
     limits: Limits
     writer: Writer
+    session: Session
     agent: Agent
     tail: Tail
     since: int | None
@@ -153,18 +154,20 @@ class Caller:
 
     def _host(self, turn: str, began: Segment, reader: Reader, told: Heard, heard: bool) -> None:
         session = self.writer.session
-        Host(
+        host = Host(
             ports=self.ports,
             model=self.model,
             writer=self.writer,
             reader=reader,
             window=partial(missing, self.ports.log, session, self.tail, began),
             turn=turn,
+            session=self.session,
             limits=self.limits,
             deadline=self.ports.clock.monotonic() + self.limits.turn,
             emit=told.emit,
             heard=heard,
-        ).run(self.agent)
+        )
+        run(host, self.agent)
         self._hosting = None
         wake_next(self.ports, session, reader.head)
 
@@ -248,7 +251,15 @@ class Inline:
         accepted = accept(self.ports, writer, tail, arrival, self.limits.lease, hosts=True)
         self.ports.sessions.touch(session, self.ports.clock.now())
         return Caller(
-            self.ports, self.model, self.limits, writer, agent, tail, arrival.since, accepted
+            self.ports,
+            self.model,
+            self.limits,
+            writer,
+            session,
+            agent,
+            tail,
+            arrival.since,
+            accepted,
         )
 
 

@@ -1,7 +1,7 @@
 """The model port: what the engine asks of a model provider, and the chunks that come back."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from cueline.engine.agent import OutputSchema
@@ -32,6 +32,10 @@ class ModelRequest:
     tools: tuple[Tool, ...] = ()
     output: OutputSchema | None = None
     """The answer shall be JSON in this form; a provider may not hold to it."""
+
+    def saying(self, *more: Said) -> "ModelRequest":
+        """The same with more messages at the end."""
+        return replace(self, items=(*self.items, *more)) if more else self
 
 
 # --- what comes back -------------------------------------------------------------------------

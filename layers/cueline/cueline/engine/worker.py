@@ -10,7 +10,7 @@ from cueline.engine.model import Model
 from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.reader import Reader
 from cueline.engine.takeover import plan
-from cueline.engine.turn import Host, Limits
+from cueline.engine.turn import Host, Limits, run
 from cueline.engine.wake import arm, needless, wake_next
 from cueline.engine.window import missing
 from cueline.errors import AgentNotFound, SessionNotFound
@@ -60,18 +60,20 @@ class Worker:
         except SessionNotFound:
             return  # another incarnation, with wake-ups of its own
         reader = Reader(ports.log, session, head)
-        if segment and head.state.running(turn):
+        if segment and tail.session and head.state.running(turn):
             deadline = ports.clock.monotonic() + min(remaining, self.limits.turn)
-            Host(
-                ports,
-                self.model,
-                writer,
-                reader,
-                partial(missing, ports.log, session, tail, segment),
-                turn,
-                self.limits,
-                deadline,
-            ).run(self._agent(session))
+            host = Host(
+                ports=ports,
+                model=self.model,
+                writer=writer,
+                reader=reader,
+                window=partial(missing, ports.log, session, tail, segment),
+                turn=turn,
+                session=tail.session,
+                limits=self.limits,
+                deadline=deadline,
+            )
+            run(host, self._agent(session))
             reader.look()
         wake_next(ports, session, reader.head)
         again = reader.state.turns and not can_begin(reader.state)

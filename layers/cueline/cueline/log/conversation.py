@@ -9,10 +9,15 @@ from typing import Literal
 from cueline.log.events import (
     Answered,
     AsideBegan,
+    Compacted,
+    Finished,
     Input,
     InputsTaken,
     PartlyAnswered,
     Recorded,
+    SkillLoaded,
+    Spoke,
+    StepChanged,
     ToolInput,
     ToolOutput,
     TurnAbandoned,
@@ -27,6 +32,7 @@ CUT_OFF = "This call was cut off; whether it had an effect is unknown."
 UNSAYABLE = ("context_limit_exceeded", "model_refused")
 """Codes of turns whose inputs the provider does not take, whatever comes after them."""
 WAITING = "This call waits for approval; it has not run."
+SUMMARY = "Summary of the conversation so far, of which the older messages are left out:\n\n"
 LONGEST_CALL = 40
 """Characters of a call's id that every provider takes."""
 
@@ -57,7 +63,7 @@ class Returned:
 
 
 Item = Said | Called | Returned
-_ENDINGS = (Answered, TurnFailed, TurnInterrupted, TurnSuspended)
+_ENDINGS = (Answered, Finished, TurnFailed, TurnInterrupted, TurnSuspended)
 
 
 @dataclass(slots=True)
@@ -68,6 +74,30 @@ class _Block:
     did: list[Item | int] = field(default_factory=list)
     open_calls: list[str] = field(default_factory=list)
     ended: bool = False
+    hidden_calls: set[str] = field(default_factory=set)
+    """A call and its output are shown together, or not at all."""
+
+    def said(self, recorded: Recorded, text: str, role: Literal["assistant", "user"]) -> None:
+        if text and not recorded.mark:
+            self.did.append(Said(role, text))
+
+    def called(self, event: ToolInput) -> None:
+        # Parallel calls stand together, before the first output.
+        if self.did and isinstance(self.did[-1], Returned):
+            self.close(CUT_OFF)
+        self.did.append(Called(event.call, event.tool, event.arguments))
+        self.open_calls.append(event.call)
+
+    def returned(self, call: str, output: str) -> None:
+        self.open_calls.remove(call)
+        self.did.append(Returned(call, output))
+
+    def shown(self) -> list[Item | int]:
+        return [
+            item
+            for item in self.did
+            if not (isinstance(item, Called | Returned) and item.call in self.hidden_calls)
+        ]
 
     def close(self, output: str) -> None:
         """A provider refuses a call without an output, and anything between the two."""
@@ -78,20 +108,32 @@ class _Block:
 def conversation(events: Iterable[Recorded], max_bytes: int | None = None) -> tuple[Item, ...]:
     """What was said, in the order of the turns, each input under the turn that took it.
 
-    That is the order of their ends, and those that run come last: they go on. Inputs that no turn
-    has taken are left out, and an answer in front whose inputs are not among the events. With
-    `max_bytes`, whole turns are dropped from the oldest on until the rest fits; the newest input
-    always stays.
+    That is the order of their ends, and those that run come last: they go on. It begins with the
+    newest compaction's summary. Inputs that no turn has taken are left out, what somebody has
+    hidden, and an answer in front whose inputs are not among the events. With `max_bytes`, whole
+    turns are dropped from the oldest on until the rest fits; the summary and the newest input
+    always stay.
     """
+    summary, events = since_compaction(events)
     said: dict[int, Input] = {}
     blocks = _blocks(events, said)
     calls = _Calls()
     rendered = [calls.named(_render(block, said)) for block in blocks]
     if max_bytes is not None:
-        rendered = _newest(rendered, max_bytes)
+        rendered = _newest(rendered, max_bytes - sum(map(size, summary)))
     items = [item for items in rendered for item in items]
     start = next((n for n, item in enumerate(items) if _is_input(item)), 0)
-    return tuple(items[start:])
+    return (*summary, *items[start:])
+
+
+def since_compaction(events: Iterable[Recorded]) -> tuple[tuple[Said, ...], Sequence[Recorded]]:
+    """The newest summary as a message, if there is one; and all that it does not stand for."""
+    events = tuple(events)
+    for recorded in reversed(events):
+        if isinstance(compacted := recorded.event, Compacted) and not recorded.mark:
+            summary = Said("user", SUMMARY + compacted.summary)
+            return (summary,), [r for r in events if not compacted.covers(r.offset)]
+    return (), events
 
 
 def size(item: Item) -> int:
@@ -107,59 +149,75 @@ def size(item: Item) -> int:
 
 def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[_Block]:
     blocks: dict[str, _Block] = {}
-    inherited: dict[int, list[Item | int]] = {}  # first input of a dead turn -> what it did
+    inherited: dict[int, _Block] = {}  # first input of a dead turn -> what that did
     for recorded in events:
         event = recorded.event
         if isinstance(event, Input):
-            said[recorded.offset] = event
+            said[recorded.offset] = event if not recorded.mark else Input()
             continue
         if isinstance(event, TurnBegan | AsideBegan):
-            did = [item for offset in event.inputs for item in inherited.pop(offset, [])]
-            blocks[event.turn] = _Block(list(event.inputs), did)
+            blocks[event.turn] = _begun(event.inputs, inherited)
             continue
         turn = getattr(event, "turn", "")
         if not (block := blocks.get(turn)):
             continue  # it began before the window, or it was closed
+        if recorded.mark and isinstance(event, ToolInput | ToolOutput | SkillLoaded):
+            block.hidden_calls.add(event.call)
         match event:
             case InputsTaken():
                 block.close(CUT_OFF)
                 block.did += event.inputs
             case ToolInput() if event.call not in block.open_calls:
-                # Parallel calls stand together, before the first output.
-                if block.did and isinstance(block.did[-1], Returned):
-                    block.close(CUT_OFF)
-                block.did.append(Called(event.call, event.tool, event.arguments))
-                block.open_calls.append(event.call)
+                block.called(event)
             case ToolOutput() if event.call in block.open_calls:
-                block.open_calls.remove(event.call)
-                block.did.append(Returned(event.call, event.output))
+                block.returned(event.call, event.output)
+            case SkillLoaded() if event.call in block.open_calls:
+                block.returned(event.call, event.content)
+            case SkillLoaded():
+                block.said(recorded, f"Skill {event.skill}:\n\n{event.content}", "user")
+            case StepChanged():
+                block.close(CUT_OFF)
+                block.said(recorded, handoff(event), "user")
             case TurnFailed() if event.code in UNSAYABLE and not event.text:
                 # Sent again, it would fail every later turn as well.
                 del blocks[turn]
             case TurnInterrupted():
                 block.close(CUT_OFF)
-            case Answered() | TurnFailed() | PartlyAnswered():
+            case Answered() | Spoke() | TurnFailed() | PartlyAnswered():
                 block.close(CUT_OFF)
-                if event.text:
-                    block.did.append(Said("assistant", event.text))
+                block.said(recorded, event.text, "assistant")
             case TurnSuspended():
                 block.close(WAITING)
             case TurnAbandoned() | TurnHandedOver():
                 del blocks[turn]
                 if block.inputs:
-                    block.close(CUT_OFF)
                     # What it took on its way waits again, and is taken again.
-                    inherited[block.inputs[0]] = [i for i in block.did if not isinstance(i, int)]
+                    block.did = [item for item in block.did if not isinstance(item, int)]
+                    inherited[block.inputs[0]] = block
         if isinstance(event, _ENDINGS) and turn in blocks:
             block.ended = True
             blocks[turn] = blocks.pop(turn)
     return sorted(blocks.values(), key=lambda block: not block.ended)
 
 
+def _begun(inputs: Sequence[int], inherited: dict[int, _Block]) -> _Block:
+    block = _Block(list(inputs))
+    for dead in [inherited.pop(offset) for offset in inputs if offset in inherited]:
+        block.did += dead.did
+        block.open_calls += dead.open_calls
+        block.hidden_calls |= dead.hidden_calls
+    return block
+
+
+def handoff(event: StepChanged) -> str:
+    """What the model is told when it goes on in another step."""
+    return f"[Step `{event.from_step}` is done. Go on with step `{event.to_step}`.]"
+
+
 def _render(block: _Block, said: dict[int, Input]) -> list[Item]:
     block.close(CUT_OFF)
     items: list[Item] = []
-    for step in (*sorted(block.inputs), *block.did):
+    for step in (*sorted(block.inputs), *block.shown()):
         items += _messages(said.get(step)) if isinstance(step, int) else [step]
     return items
 
@@ -211,7 +269,11 @@ def _no_json(constant: str) -> None:
 
 
 def _messages(event: Input | None) -> list[Item]:
-    return [Said(event.source, text) for text in event.texts if text] if event else []
+    if not event:
+        return []
+    note = event.decision.note if event.decision and event.decision.verdict != "reject" else ""
+    said: list[Item] = [Said(event.source, text) for text in event.texts if text]
+    return [*said, Said("system", note)] if note else said
 
 
 def _newest(rendered: Sequence[list[Item]], max_bytes: int) -> list[list[Item]]:

@@ -132,6 +132,8 @@ class ModelCalled(_Event):
     """Of the output."""
     estimated: bool = False
     """The provider did not count the tokens."""
+    context_window: int = 0
+    """Tokens that the model takes, as far as is known."""
     cost: int = 0
     """Nanodollars, by the price table of the time."""
     ms: int = 0

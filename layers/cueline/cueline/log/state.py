@@ -74,6 +74,7 @@ class Used:
     context_input: int = 0
     context_output: int = 0
     context_reasoning: int = 0
+    context_window: int = 0
 
     def __add__(self, call: ModelCalled) -> "Used":
         answer = call.purpose == "answer"
@@ -85,6 +86,7 @@ class Used:
             call.input_tokens if answer else self.context_input,
             call.output_tokens if answer else self.context_output,
             call.reasoning_tokens if answer else self.context_reasoning,
+            call.context_window or self.context_window,
         )
 
 

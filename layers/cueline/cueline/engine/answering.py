@@ -1,0 +1,208 @@
+"""What comes of a model's answer: the turn's end, another step of the agent, or tool calls."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from cueline.engine.agent import Agent, AgentStep
+from cueline.engine.asking import ask, called
+from cueline.engine.host import Host
+from cueline.engine.model import ModelRequest, Said
+from cueline.engine.prompt import allowed_specs, request
+from cueline.engine.toolcalls import json_object, json_value, store_calls
+from cueline.errors import CuelineError, ModelError, TooLarge, TurnStopped
+from cueline.log.events import (
+    Answered,
+    Event,
+    Spoke,
+    StepChanged,
+    Thinking,
+    ToolOutput,
+    TurnFailed,
+)
+from cueline.log.state import State, covered
+
+MOST_TRANSITIONS = 500
+MOST_MISFITS = 2
+"""Answers that do not fit their schema and are given back to the model."""
+
+
+def call_model(host: Host) -> bool:
+    """Asks for an answer, and appends what came of it.
+
+    False where the turn is left to its wake-up.
+    """
+    agent = host.agent
+    if agent is None:
+        return fail(host, ModelError("agent_not_found", "The agent was deleted.", retryable=False))
+    step, compactable = agent.step(host.state.step), host.may_compact()
+    asked = ask(
+        host,
+        lambda window: _request(host, agent, step, window),
+        shrink=not compactable,
+        plain=step.output is None or host.aside,
+    )
+    if asked.failure:
+        too_long = getattr(asked.failure, "kind", "") == "context_limit_exceeded"
+        host.overfull = compactable and too_long
+        return host.overfull or fail(host, asked.failure)
+    if asked.outcome != "answered":
+        return asked.outcome != "left"
+    if host.call and host.call.spoken.calls:
+        return _calls(host, step)
+    if problem := _misfit(host, step):
+        return _give_back(host, problem)
+    return _answer(host, agent, step)
+
+
+def fail(host: Host, failure: CuelineError) -> bool:
+    """Closes the turn with a failure; writes nothing where it is closed."""
+    said = _said(host) if host.call and host.call.spoken.anything else ()
+    text = _text(host)
+
+    def ending(state: State, *, told: bool = True) -> tuple[Event, ...]:
+        if not (mine := state.running(host.turn)):
+            return ()
+        ended = TurnFailed(
+            turn=host.turn,
+            inputs=covered(state, mine),
+            code=getattr(failure, "kind", failure.code),
+            message=failure.message,
+            retryable=failure.retryable,
+            text=text if told else "",
+        )
+        return (*said, ended) if told else (ended,)
+
+    try:
+        host.append(ending)
+    except TooLarge:
+        host.append(lambda state: ending(state, told=False))
+    return True
+
+
+def _request(host: Host, agent: Agent, step: AgentStep, window: int) -> ModelRequest:
+    events = host.events
+    if host.aside:  # it only speaks
+        step = step.model_copy(update={"output": None, "allowed_skills": (), "allowed_tools": ()})
+    asked = request(agent, step, events, allowed_specs(step, host.specs), window)
+    return asked.saying(*host.misfits)
+
+
+def _give_back(host: Host, problem: str) -> bool:
+    """Has the model answer again, a number of times."""
+    if len(host.misfits) >= MOST_MISFITS:
+        why = f"The model's answer does not fit its schema: {problem}"
+        return fail(host, TurnStopped("output_invalid", why[:500]))
+    host.misfits.append(Said("user", f"Your answer does not fit its schema: {problem} Try again."))
+    host.append_mine(*_said(host, thinking=False))
+    host.call = None
+    return True
+
+
+def _calls(host: Host, step: AgentStep) -> bool:
+    calls = host.call.spoken.calls if host.call else []
+    cap, made = host.caps.tool_calls, host.work().tool_calls
+    if cap is not None and made + len(calls) > cap:
+        why = f"The limit of {cap} tool calls in one turn is reached; the turn was ended."
+        return fail(host, TurnStopped("limit_turn_tool_calls", why))
+    text = _text(host)
+    spoke = (Spoke(turn=host.turn, text=text),) if text else ()
+    try:
+        return store_calls(host, step, (*_said(host), *spoke), calls)
+    except TooLarge:
+        return _too_large(host)
+
+
+def _answer(host: Host, agent: Agent, step: AgentStep) -> bool:
+    text, schema = _text(host), step.output.name if step.output else ""
+    here = agent.step_name(host.state.step)
+    following = _next_step(host, agent, step, text)
+    if following and host.work().transitions >= MOST_TRANSITIONS:
+        why = f"The agent changed its step {MOST_TRANSITIONS} times in one turn; it was ended."
+        return fail(host, TurnStopped("step_transition_limit_exceeded", why))
+    said = _said(host)
+
+    def ending(state: State) -> tuple[Event, ...]:
+        if not (mine := state.running(host.turn)):
+            return ()
+        if following:
+            spoke = (Spoke(turn=host.turn, text=text, schema_name=schema),) if text else ()
+            changed = StepChanged(turn=host.turn, from_step=here, to_step=following)
+            return (*said, *spoke, changed)
+        again = step.reentry_step if step.reentry_step != here else None
+        answered = Answered(
+            turn=host.turn,
+            inputs=covered(state, mine),
+            text=text,
+            cut=bool(host.call and host.call.spoken.cut),
+            schema_name=schema,
+            step=again or "",
+        )
+        return (*said, answered)
+
+    try:
+        host.append(ending)
+    except TooLarge:
+        return _too_large(host)
+    host.call = None  # what it said is stored
+    return True
+
+
+def _too_large(host: Host) -> bool:
+    host.call = None
+    why = "The answer is too large to be kept."
+    return fail(host, ModelError("answer_too_large", why, retryable=False))
+
+
+def _next_step(host: Host, agent: Agent, step: AgentStep, text: str) -> str | None:
+    """The first of the next steps whose condition holds; an aside changes nothing."""
+    if not step.next_steps or host.aside:
+        return None
+    from cueline.engine.conditions import holds, parse  # most agents have none
+
+    context = _context(host, agent, json_value(text) if step.output else {"text": text})
+    for following in step.next_steps:
+        if following.condition is None or holds(parse(following.condition), context):
+            return following.step_name
+    return None
+
+
+def _context(host: Host, agent: Agent, output: Any) -> dict[str, Any]:
+    """What the conditions of next steps may look at, in the shape that their door documents."""
+    outputs = (r.event for r in host.events if isinstance(r.event, ToolOutput))
+    latest = {o.configuration or o.tool: json_object(o.output) for o in outputs if not o.refused}
+    session, now = host.session, host.ports.clock.now() / 1000
+    return {
+        "agent": agent.model_dump(include={"name", "key", "description", "metadata"}),
+        "session": {
+            "key": session.session_key,
+            "name": session.name,
+            "description": session.description,
+            "metadata": dict(session.metadata),
+        },
+        "currentDate": f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "tools": {name: {"outputs": {"latest": output}} for name, output in latest.items()},
+        "output": output,
+    }
+
+
+def _misfit(host: Host, step: AgentStep) -> str | None:
+    """Why a structured answer does not fit; None for one that does, and for plain text."""
+    if not step.output or host.aside:
+        return None
+    value = json_value(_text(host))
+    if value is None:
+        return "it is no JSON."
+    return host.ports.toolbox.problem(step.output.json_schema, value)
+
+
+def _text(host: Host) -> str:
+    return "".join(host.call.spoken.text) if host.call else ""
+
+
+def _said(host: Host, *, thinking: bool = True) -> tuple[Event, ...]:
+    """What the model's call took, and what it thought."""
+    if not host.call:
+        return ()
+    thought = "".join(host.call.spoken.thinking) if thinking else ""
+    more = (Thinking(turn=host.turn, text=thought),) if thought else ()
+    return (called(host, host.call), *more)

@@ -1,0 +1,145 @@
+"""Asking the model within a turn: what that may take is reserved, and a failure is tried again."""
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+from cueline.engine.agent import Retries
+from cueline.engine.append import LIFETIME
+from cueline.engine.budget import Budget, Reserved
+from cueline.engine.call import Build, Call, Delta, Emit, Restarted
+from cueline.engine.host import Host
+from cueline.engine.model import ThinkingDelta, Usage
+from cueline.engine.reader import LOOK_EVERY
+from cueline.engine.steps import Stop, limit
+from cueline.errors import CuelineError, ModelError, TurnStopped, unexpected
+from cueline.log.events import ModelCalled
+
+logger = logging.getLogger(__name__)
+
+FREE = ("model_unauthorized", "model_rejected", "model_rate_limited", "model_unavailable")
+"""Failures for which a provider takes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How a call of the model went. Its answer is the host's `call`.
+
+    answered  it is whole
+    failed    with `failure`, and no other try shall be made
+    again     it failed, and the turn may go on, maybe with more inputs by now
+    closed    somebody else has closed the turn meanwhile
+    left      the turn is left to its wake-up
+    """
+
+    outcome: Literal["answered", "failed", "again", "closed", "left"]
+    failure: CuelineError | None = None
+
+
+def ask(host: Host, build: Build, *, shrink: bool, plain: bool = True) -> Asked:
+    """One try, and a pause before another. Only `plain` text is told as it is said."""
+    failure = _try(host, build, shrink, plain)
+    if host.call and host.call.closed:
+        return Asked("closed")
+    host.note_time()
+    if host.stood >= (host.limits.lease if failure else LIFETIME):
+        # What failed is this process, which the platform had stopped, and with it the
+        # connection to the provider. A wake-up has the turn taken over.
+        logger.warning("A turn is left to its wake-up: its host stood still")
+        return Asked("left")
+    if not failure:
+        host.failures = 0
+        return Asked("answered")
+    host.failures += 1
+    if isinstance(failure, ModelError) and _shall_try_again(host, failure, host.failures):
+        return Asked("again")
+    return Asked("failed", failure)
+
+
+def called(
+    host: Host, call: Call, purpose: Literal["answer", "compaction"] = "answer"
+) -> ModelCalled:
+    """What a call took, to be stored beside what came of it."""
+    usage, estimated = call.usage()
+    model = call.request.model if call.request else ""
+    prices = host.limits.prices
+    return ModelCalled(
+        turn=host.turn,
+        model=model,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        estimated=estimated,
+        context_window=prices.of(model).context_window,
+        cost=prices.cost(model, usage.input_tokens, usage.output_tokens),
+        ms=host.lap(),
+        purpose=purpose,
+    )
+
+
+def _try(host: Host, build: Build, shrink: bool, plain: bool) -> CuelineError | None:
+    clock, done, cap = host.ports.clock, host.work(), host.caps.seconds
+    left = float("inf") if cap is None else cap - host.seconds(done)
+    ends_at = min(host.deadline, clock.monotonic() + left)
+    call = host.call = Call(host.model, ends_at, host.emit if plain else _thinking(host))
+    budget = Budget(host.ports, host.caps, host.limits.prices, done.payer)
+    reserved: Reserved | Stop | None = None
+    failure: CuelineError | None = None
+    try:
+        call.request = build(host.limits.window_bytes)
+        reserved = budget.reserve(call.request)
+        if isinstance(reserved, Stop):
+            return TurnStopped(reserved.code, reserved.message)
+        call.make(build, host.limits.window_bytes, shrink=shrink)
+    except CuelineError as error:
+        failure = error
+        if cap is not None and ends_at < host.deadline and clock.monotonic() >= ends_at:
+            stop = limit("turn_seconds", f"{cap:g} seconds in one turn")
+            failure = TurnStopped(stop.code, stop.message)
+    except Exception as error:
+        logger.error("A turn failed inside Cueline", extra=unexpected(error))  # noqa: TRY400
+        failure = CuelineError("The turn failed inside Cueline.")
+    if isinstance(reserved, Reserved) and call.request:
+        budget.settle(reserved, call.request.model, _taken(call, failure))
+    return failure
+
+
+def _taken(call: Call, failure: CuelineError | None) -> Usage:
+    free = isinstance(failure, ModelError) and failure.kind in FREE and not call.spoken.anything
+    return Usage(0, 0) if free else call.usage()[0]
+
+
+def _thinking(host: Host) -> Emit:
+    def emit(delta: Delta) -> None:
+        if isinstance(delta, ThinkingDelta):
+            host.emit(delta)
+
+    return emit
+
+
+def _shall_try_again(host: Host, error: ModelError, tries: int) -> bool:
+    """Pauses before the next try; False where none shall be made."""
+    retries = host.agent.retries if host.agent else Retries()
+    call = host.call
+    # What was heard cannot be taken back, so it is not said again in other words.
+    if not error.retryable or (call and call.spoken.text and host.heard):
+        return False
+    # A provider that hangs once has taken most of the time that a caller waits.
+    if error.kind == "model_timeout" or not retries.enabled or tries > retries.max_retries:
+        return False
+    clock = host.ports.clock
+    longest = retries.max_backoff_ms / 1000
+    backoff = retries.initial_backoff_ms / 1000 * retries.backoff_factor ** (tries - 1)
+    pause = min(longest, backoff * (0.5 + clock.random() / 2))
+    pause = max(pause, error.retry_after or 0.0)
+    if pause > longest or clock.monotonic() + pause >= host.deadline:
+        return False
+    logger.warning("The model failed and is asked again", extra={"code": error.kind})
+    until = clock.monotonic() + pause
+    while host.state.running(host.turn) and (left := until - clock.monotonic()) > 0:
+        clock.sleep(min(left, LOOK_EVERY))
+    if call and call.spoken.thinking:
+        host.emit(Restarted())
+    host.call = None
+    host.look()  # for what came during the pause
+    return True

@@ -1,0 +1,116 @@
+"""Steps of a turn in which nobody is asked for an answer: taking in, summing up, ending."""
+
+import logging
+
+from cueline.engine.answering import fail
+from cueline.engine.asking import ask, called
+from cueline.engine.call import CompactionStarted
+from cueline.engine.compaction import Cut, summary_request
+from cueline.engine.host import Host
+from cueline.errors import CuelineError, TurnStopped
+from cueline.log.events import (
+    Compacted,
+    CompactionAsked,
+    Event,
+    Finished,
+    InputsTaken,
+    SkillLoaded,
+)
+from cueline.log.segment import MAX_EVENTS
+from cueline.log.state import State, covered, offsets, steering
+
+logger = logging.getLogger(__name__)
+
+LARGEST_SUMMARY = 40_000
+"""Characters; a model that writes more has not summed up."""
+
+
+def take_inputs(host: Host) -> bool:
+    """Steering inputs join the turn."""
+
+    def build(state: State) -> tuple[Event, ...]:
+        inputs = offsets(steering(state, host.turn))
+        return (InputsTaken(turn=host.turn, inputs=inputs),) if inputs else ()
+
+    host.append(build)
+    return True
+
+
+def load_skills(host: Host, skills: tuple[str, ...]) -> bool:
+    """One that the agent does not have any more loads as a note that says so."""
+    known = host.agent.skills if host.agent else {}
+    missing = "This skill does not exist any more."
+    loaded = [
+        SkillLoaded(
+            turn=host.turn,
+            skill=name,
+            content=known[name].content if name in known else missing,
+        )
+        for name in skills
+    ]
+    host.append_mine(*loaded[:MAX_EVENTS])
+    return True
+
+
+def finish(host: Host) -> bool:
+    """Ends the turn without words."""
+
+    def build(state: State) -> tuple[Event, ...]:
+        mine = state.running(host.turn)
+        return (Finished(turn=host.turn, inputs=covered(state, mine)),) if mine else ()
+
+    host.append(build)
+    return True
+
+
+def compact(host: Host, asked: CompactionAsked | None) -> bool:
+    """Has the oldest turns summed up. Where that fails nothing changes, and a turn that was not
+    asked for it goes on without."""
+    agent = host.agent
+    cut = host.cut(asked.up_to if asked else None)
+    if not (agent and cut):
+        why = "Nothing that has ended can be summed up yet."
+        return _given_up(host, asked, TurnStopped("nothing_to_compact", why))
+    host.emit(CompactionStarted())
+    past, message = cut.past, asked.message if asked else ""
+    outcome = ask(
+        host,
+        lambda window: summary_request(agent, past, message, window),
+        shrink=True,
+        plain=False,
+    )
+    if outcome.failure:
+        return _given_up(host, asked, outcome.failure)
+    if outcome.outcome != "answered":
+        return outcome.outcome != "left"
+    host.overfull = False
+    return _store(host, asked, cut)
+
+
+def _store(host: Host, asked: CompactionAsked | None, cut: Cut) -> bool:
+    call, host.call = host.call, None
+    summary = "".join(call.spoken.text)[:LARGEST_SUMMARY] if call else ""
+    if not (call and summary.strip()):
+        why = "The model wrote no summary."
+        return _given_up(host, asked, TurnStopped("compaction_failed", why))
+    compacted = Compacted(
+        turn=host.turn,
+        up_to=cut.up_to,
+        kept=cut.kept,
+        summary=summary,
+        turns=cut.turns,
+        events=cut.events,
+    )
+    host.append_mine(called(host, call, "compaction"), compacted)
+    return True
+
+
+def _given_up(host: Host, asked: CompactionAsked | None, failure: CuelineError) -> bool:
+    host.compacts, host.overfull, host.call = False, False, None
+    if not asked:
+        logger.warning("A compaction failed; the turn goes on", extra={"code": failure.code})
+        return True
+    if not isinstance(failure, TurnStopped):
+        why = f"The conversation was not compacted: {failure.message}"
+        failure = TurnStopped("compaction_failed", why)
+    return fail(host, failure)

@@ -1,0 +1,243 @@
+"""The host of a turn: what it knows, and how it writes; what it does, `turn.run` says."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from cueline.engine.agent import Agent, Caps
+from cueline.engine.append import Writer
+from cueline.engine.call import Call, Emit
+from cueline.engine.compaction import Cut, cut
+from cueline.engine.model import Model, Said
+from cueline.engine.ports import Ports
+from cueline.engine.prices import Prices
+from cueline.engine.prompt import context_tokens
+from cueline.engine.reader import LOOK_EVERY, Reader
+from cueline.engine.steps import RunTools, Step, next_step
+from cueline.engine.tools import ToolSpec
+from cueline.engine.work import Work, work
+from cueline.errors import Unavailable, unexpected
+from cueline.log.events import Event, Recorded
+from cueline.log.segment import Session
+from cueline.log.state import State
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE = 0.5
+"""Seconds before a write is tried again that the store did not take; doubles."""
+LONGEST_PAUSE = 20.0
+SHORTEST_CALL = 30.0
+"""Seconds that a further step should have; with less, a fresh process takes it."""
+BYTES_A_TOKEN = 4
+"""Of stored conversation: a window of bytes holds no more tokens than so many of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one deployment. Seconds, but where it says bytes."""
+
+    lease: int = 30
+    turn: float = 280.0
+    window_bytes: int = 400_000
+    """Of the log, as stored, that the turn reads back, and of the text that it sends."""
+    freezes: bool = False
+    """The platform stops this process between a response and the next request."""
+    caps: Caps = field(default_factory=Caps)
+    prices: Prices = field(default_factory=Prices)
+
+
+@dataclass
+class Host:
+    """Runs one begun turn to its end, or until the log says that it is closed."""
+
+    ports: Ports
+    model: Callable[[], Model]
+    writer: Writer
+    reader: Reader
+    """Stands behind the turn's begin, or further on."""
+    window: Callable[[], Sequence[Recorded]]
+    """Gives the events that the turn answers, up to its begin."""
+    turn: str
+    session: Session
+    limits: Limits
+    deadline: float
+    """Seconds on the monotonic clock; the turn has ended before."""
+    emit: Emit = lambda _: None
+    heard: bool = False
+    """Somebody hears what is said while it is said, so it cannot be taken back."""
+    agent: Agent | None = None
+    call: Call | None = None
+    """The call of the model that runs, or was the last one."""
+    mine: set[str] = field(default_factory=set)
+    """Tool calls that this host has put into the log: it knows that nobody else runs them."""
+    failures: int = 0
+    """Calls of the model in a row that failed here."""
+    misfits: list[Said] = field(default_factory=list)
+    """What is said to a model whose answers do not fit their schema."""
+    compacts: bool = True
+    """False once a compaction has failed here: the turn goes on without."""
+    overfull: bool = False
+    """The model itself has said that its context is too small."""
+    stood: float = 0.0
+    """The longest in seconds that no timer ran here: then others may hold the turn for dead."""
+    progress: bool = False
+    """Something of this host's is in the log: it would not begin from nothing again."""
+    _window: Sequence[Recorded] = ()
+    _beaten_at: float = 0.0
+    _counted_at: float = 0.0
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Beats and watches beside whatever is done inside."""
+        clock = self.ports.clock
+        self._beaten_at = self._counted_at = clock.monotonic()
+        with (
+            clock.every(self.limits.lease / 2, self._beat),
+            clock.every(LOOK_EVERY, self.look),
+        ):
+            yield
+
+    def read_window(self) -> None:
+        """Raises Unavailable."""
+        self._window = self.window()
+
+    # --- what is known ---------------------------------------------------------------------------
+
+    @property
+    def events(self) -> Sequence[Recorded]:
+        """All that the turn answers, and all that has happened since."""
+        last = self._window[-1].offset
+        return [*self._window, *(r for r in self.reader.passed if r.offset > last)]
+
+    @property
+    def state(self) -> State:
+        return self.reader.state
+
+    @property
+    def aside(self) -> bool:
+        return bool(self.state.aside and self.state.aside.id == self.turn)
+
+    @property
+    def caps(self) -> Caps:
+        return self.limits.caps.under(self.agent.caps) if self.agent else self.limits.caps
+
+    def work(self) -> Work:
+        return work(self.events, self.state, self.turn)
+
+    def seconds(self, done: Work) -> float:
+        return done.ms / 1000 + self.ports.clock.monotonic() - self._counted_at
+
+    def lap(self) -> int:
+        """Milliseconds since the turn's time was last counted; counts from now on."""
+        now = self.ports.clock.monotonic()
+        ms, self._counted_at = round((now - self._counted_at) * 1000), now
+        return ms
+
+    @cached_property
+    def specs(self) -> Sequence[ToolSpec]:
+        """Of all the agent's tools, whatever its step allows."""
+        if not (self.agent and self.agent.tools):
+            return ()
+        return self.ports.toolbox.specs(self.agent, self.session)
+
+    def cut(self, up_to: int | None = None) -> Cut | None:
+        """What a compaction would sum up: with a full context, even the newest turns."""
+        if not self.agent:
+            return None
+        events = self.events
+        if up_to is not None:
+            return cut(events, 0, up_to)
+        keep = self.agent.compaction.keep_recent_inputs
+        asked = self.work().compact is not None
+        wishes = [keep] if asked else [keep, *(n for n in (1, 0) if n < keep)]
+        return next((found for n in wishes if (found := cut(events, n))), None)
+
+    def may_compact(self) -> bool:
+        """Whether summing up can make room in the context."""
+        wanted = self.agent and self.agent.compaction.enabled and self.compacts and not self.aside
+        return bool(wanted) and self.cut() is not None
+
+    def next_step(self) -> Step:
+        done = self.work()
+        return next_step(
+            self.state,
+            self.turn,
+            done,
+            self.caps,
+            seconds=self.seconds(done),
+            full=self._full(),
+        )
+
+    def _full(self) -> bool:
+        """Whether the oldest turns are to be summed up before the model is asked again."""
+        return (self.overfull or self._nearly_full()) and self.may_compact()
+
+    def _nearly_full(self) -> bool:
+        if not self.agent:
+            return False
+        needed = self.state.compacted[1] if self.state.compacted else 0
+        if self._window[0].offset > needed:
+            return True  # the window has left something out
+        tokens = context_tokens(self.events) or 0
+        takes = self.limits.prices.of(self.agent.model).context_window
+        room = min(takes, self.limits.window_bytes // BYTES_A_TOKEN)
+        return tokens * 100 >= self.agent.compaction.threshold_percent * room
+
+    def in_a_hurry(self, step: Step) -> bool:
+        needs = SHORTEST_CALL
+        if isinstance(step, RunTools):
+            timeouts = {spec.name: spec.timeout for spec in self.specs}
+            needs = max(timeouts.get(call.input.tool, 0.0) for call in step.calls) + 5.0
+        return self.ports.clock.monotonic() + needs > self.deadline
+
+    # --- what is written -------------------------------------------------------------------------
+
+    def append(self, build: Callable[[State], Sequence[Event]]) -> bool:
+        """Appends at the head, or nothing where `build` gives nothing there; whether it did.
+
+        After a conflict it goes on at once from the segment in its way, where all others pause.
+        """
+        clock, reader, pause = self.ports.clock, self.reader, FIRST_PAUSE
+        while events := tuple(build(reader.state)):
+            try:
+                segment, found = self.writer.put(reader.head, events)
+                reader.go_past(found or segment)
+                if not found:
+                    self.progress = True
+                    return True
+            except Unavailable:
+                # The answer is worth waiting for; past the deadline a wake-up runs the turn anew.
+                if clock.monotonic() + pause >= self.deadline:
+                    raise
+                clock.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+        return False
+
+    def append_mine(self, *events: Event) -> bool:
+        """The same while the turn is open."""
+        return self.append(lambda state: events if state.running(self.turn) else ())
+
+    # --- beside the model ------------------------------------------------------------------------
+
+    def note_time(self) -> None:
+        now = self.ports.clock.monotonic()
+        self.stood, self._beaten_at = max(self.stood, now - self._beaten_at), now
+
+    def _beat(self) -> None:
+        """By a timer, never by what the model says."""
+        self.note_time()
+        try:
+            self.ports.beats.beat(self.writer.session, self.reader.head.incarnation, self.turn)
+        except Exception as error:  # the next one may go through
+            logger.warning("A heartbeat was lost", extra=unexpected(error))
+
+    def look(self) -> None:
+        """Ends the model call once somebody else has closed the turn."""
+        try:
+            self.reader.look()
+        except Exception as error:  # the next one may go through
+            logger.warning("A look at the log was lost", extra=unexpected(error))
+        if (call := self.call) and not self.reader.state.running(self.turn):
+            call.close()

@@ -1,0 +1,228 @@
+"""Tool calls within a turn: taken into the log, decided on, run, and their outputs stored."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from cueline.engine.agent import AgentStep
+from cueline.engine.host import Host
+from cueline.engine.model import CallMade
+from cueline.engine.prompt import INVOKE_SKILL, allowed_skills, allowed_specs
+from cueline.engine.tooling import UNKNOWN_OUTCOME, ToRun, run_beside
+from cueline.engine.tools import ToolResult, ToolSpec
+from cueline.engine.work import OpenCall
+from cueline.errors import TooLarge
+from cueline.log.events import Event, SkillLoaded, ToolInput, ToolOutput, TurnSuspended
+from cueline.log.segment import MAX_EVENTS
+from cueline.log.state import State, covered
+
+LONGEST_NAME = 100
+LARGEST_ARGUMENTS = 100_000
+"""Characters; what is longer no tool gets to see."""
+
+
+# --- from the model to the log -------------------------------------------------------------------
+
+
+def store_calls(
+    host: Host, step: AgentStep, said: Sequence[Event], calls: Sequence[CallMade]
+) -> bool:
+    """Appends the calls, and what refuses those that cannot be run.
+
+    A call is in the log before it runs, so that nobody runs it again.
+    """
+    specs = {spec.name: spec for spec in allowed_specs(step, host.specs)}
+    used = {r.event.call for r in host.events if isinstance(r.event, ToolInput)}
+    inputs: list[ToolInput] = []
+    answers: list[Event] = []
+    for made in calls:
+        call = made.call if made.call not in used else f"call_{host.ports.clock.id()}"
+        used.add(call)
+        taken, answer = _taken(host, step, replace(made, call=call), specs.get(made.tool))
+        inputs.append(taken)
+        answers += [answer] if answer else []
+    answered = {getattr(answer, "call", "") for answer in answers}
+    events: list[Event] = [*said, *inputs, *answers]
+    while events:
+        if not host.append_mine(*events[:MAX_EVENTS]):
+            return True
+        put = events[:MAX_EVENTS]
+        host.mine |= {e.call for e in put if isinstance(e, ToolInput)} - answered
+        events = events[MAX_EVENTS:]
+    host.call = None  # what it said is stored
+    return True
+
+
+def _taken(
+    host: Host, step: AgentStep, made: CallMade, spec: ToolSpec | None
+) -> tuple[ToolInput, Event | None]:
+    """The call as it is stored, and its output where it need not be run for that."""
+    arguments = made.arguments[:LARGEST_ARGUMENTS]
+    taken = ToolInput(
+        turn=host.turn,
+        call=made.call,
+        tool=made.tool[:LONGEST_NAME],
+        arguments=arguments,
+        configuration=spec.configuration if spec else "",
+        own_name=spec.tool if spec else "",
+        approval=bool(spec and spec.approval),
+    )
+    skills = allowed_skills(host.agent, step) if host.agent else []
+    if made.tool == INVOKE_SKILL and skills and host.agent:
+        given = arguments_of(arguments) or {}
+        name = given.get("skill_name")
+        if name not in skills:
+            return taken, _refused(taken, f"There is no skill {name!r}; there is {skills}.")
+        content = host.agent.skills[str(name)].content
+        return taken, SkillLoaded(turn=host.turn, skill=str(name), content=content, call=made.call)
+    why = _why_not(host, spec, arguments)
+    # Whoever approves a call must be able to rely on it: a refused one asks nobody.
+    return (
+        (taken.model_copy(update={"approval": False}), _refused(taken, why))
+        if why
+        else (taken, None)
+    )
+
+
+def _why_not(host: Host, spec: ToolSpec | None, arguments: str) -> str | None:
+    if spec is None:
+        names = ", ".join(spec.name for spec in host.specs) or "none"
+        return f"There is no such tool here; there is: {names}."
+    given = arguments_of(arguments)
+    if given is None:
+        return "The arguments are no JSON object. Call again with one."
+    if problem := host.ports.toolbox.problem(spec.parameters, given):
+        return f"The arguments do not fit: {problem} Call again with others."
+    return None
+
+
+def _refused(taken: ToolInput, why: str) -> ToolOutput:
+    return _output(taken, ToolResult(why[:2_000], error=True), refused=True)
+
+
+def _output(taken: ToolInput, result: ToolResult, *, refused: bool = False) -> ToolOutput:
+    return ToolOutput(
+        turn=taken.turn,
+        call=taken.call,
+        tool=taken.tool,
+        output=result.output,
+        error=result.error,
+        refused=refused,
+        configuration=taken.configuration,
+        own_name=taken.own_name,
+    )
+
+
+# --- approval ------------------------------------------------------------------------------------
+
+
+def suspend(host: Host, calls: Sequence[str]) -> bool:
+    """Ends the turn; its inputs wait until somebody decides on these calls."""
+
+    def build(state: State) -> tuple[Event, ...]:
+        if not (mine := state.running(host.turn)):
+            return ()
+        inputs = covered(state, mine)
+        return (TurnSuspended(turn=host.turn, inputs=inputs, calls=tuple(calls)),)
+
+    host.append(build)
+    return True
+
+
+def act_on_decisions(host: Host, calls: Sequence[OpenCall]) -> bool:
+    """The call stands in the log again, in this turn: to be run, or with the reason why not."""
+    for call in calls[: MAX_EVENTS // 2]:
+        decision = call.decision
+        if not decision:
+            continue
+        edited = decision.verdict == "edit"
+        again = call.input.model_copy(
+            update={
+                "turn": host.turn,
+                "arguments": decision.arguments if edited else call.input.arguments,
+            }
+        )
+        why = None
+        if decision.verdict == "reject":
+            why = f"A person has rejected this call; it was not run. {decision.note}".strip()
+        elif edited:
+            why = _why_not(host, _spec(host, again), again.arguments)
+        if not host.append_mine(again, *((_refused(again, why),) if why else ())):
+            return True
+        if not why:
+            host.mine.add(again.call)
+    return True
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+def run_tools(host: Host, calls: Sequence[OpenCall]) -> bool:
+    """Runs what this host may run, and says of the rest that its outcome is unknown."""
+    to_run: list[ToRun] = []
+    for call in calls:
+        spec = _spec(host, call.input)
+        if spec is None:
+            gone = ToolResult("The tool is not there any more; it was not run.", error=True)
+            unknown = call.call not in host.mine
+            _store(host, [(call.input, _unknown() if unknown else gone)])
+        elif call.call in host.mine or spec.repeatable:
+            to_run.append(ToRun(call.input, spec))
+        else:
+            _store(host, [(call.input, _unknown())])
+    if to_run:
+        host.mine |= {one.input.call for one in to_run}
+        clock = host.ports.clock
+
+        def wanted() -> bool:
+            return bool(host.state.running(host.turn)) and clock.monotonic() < host.deadline
+
+        for results in run_beside(to_run, clock, host.deadline, wanted):
+            _store(host, results)
+            host.mine -= {given.call for given, _ in results}
+    host.note_time()
+    return True
+
+
+def _unknown() -> ToolResult:
+    return ToolResult(UNKNOWN_OUTCOME, error=True)
+
+
+def _spec(host: Host, taken: ToolInput) -> ToolSpec | None:
+    return next((spec for spec in host.specs if spec.name == taken.tool), None)
+
+
+def _store(host: Host, results: Sequence[tuple[ToolInput, ToolResult]]) -> None:
+    outputs = [
+        _output(taken.model_copy(update={"turn": host.turn}), result) for taken, result in results
+    ]
+    for start in range(0, len(outputs), MAX_EVENTS):
+        try:
+            host.append_mine(*outputs[start : start + MAX_EVENTS])
+        except TooLarge:  # together; one by one they fit, as the toolbox cuts them
+            for output in outputs[start : start + MAX_EVENTS]:
+                host.append_mine(output)
+
+
+# --- JSON ----------------------------------------------------------------------------------------
+
+
+def json_value(text: str) -> Any:
+    """The JSON value; None where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def arguments_of(text: str) -> dict[str, Any] | None:
+    """The JSON object that the model gave; None where it is none."""
+    value = json_value(text)
+    return value if isinstance(value, dict) else None
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """An object in any case: what is none stands in it under `output`."""
+    value = json_value(text)
+    return value if isinstance(value, dict) else {"output": text if value is None else value}

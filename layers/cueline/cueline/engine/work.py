@@ -1,0 +1,179 @@
+"""What a turn has done so far, from the log alone: also what a process did that is dead now."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cueline.log.events import (
+    AsideBegan,
+    Compacted,
+    CompactionAsked,
+    Decision,
+    Input,
+    ModelCalled,
+    Recorded,
+    SkillLoaded,
+    StepChanged,
+    ToolInput,
+    ToolOutput,
+    TurnBegan,
+)
+from cueline.log.state import State, covered
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """A tool call that has no output yet.
+
+    made       it is to be run, or was being run when its host died
+    undecided  it waits for somebody's approval
+    decided    somebody has decided, and the turn of that decision has not acted on it yet
+    """
+
+    input: ToolInput
+    status: Literal["made", "undecided", "decided"]
+    decision: Decision | None = None
+
+    @property
+    def call(self) -> str:
+        return self.input.call
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Of a running turn and of those before it that died or were suspended with its inputs."""
+
+    calls: tuple[OpenCall, ...] = ()
+    outputs: tuple[ToolOutput, ...] = ()
+    model_calls: int = 0
+    tool_calls: int = 0
+    tokens: int = 0
+    cost: int = 0
+    """Nanodollars."""
+    ms: int = 0
+    transitions: int = 0
+    refused: int = 0
+    """Answers of the model in a row whose every call was refused."""
+    repeats: int = 0
+    """How often the same call has had the same output."""
+    skills: tuple[str, ...] = ()
+    """Asked for by inputs and not loaded yet."""
+    compact: CompactionAsked | None = None
+    """Asked for by an input."""
+    compacted: bool = False
+    payer: str = ""
+    """The API key whose input asked first."""
+
+
+@dataclass(slots=True)
+class _Counts:
+    open: dict[str, ToolInput] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
+    outputs: list[ToolOutput] = field(default_factory=list)
+    seen: Counter[str] = field(default_factory=Counter)
+    loaded: set[str] = field(default_factory=set)
+    called: list[ModelCalled] = field(default_factory=list)
+    made: int = 0
+    transitions: int = 0
+    refused: int = 0
+    answered: list[bool] = field(default_factory=list)
+    """Whether each call of the model's newest answer was refused."""
+    compacted: bool = False
+
+
+def work(events: Sequence[Recorded], state: State, turn: str) -> Work:
+    """`events` reach back to the first input that the turn answers; nothing for a closed turn."""
+    mine = state.running(turn)
+    if not mine:
+        return Work()
+    offsets = set(covered(state, mine))
+    first = min(offsets)
+    own = [r for r in events if r.offset >= first]
+    inputs = {r.offset: r.event for r in own if r.offset in offsets and isinstance(r.event, Input)}
+    counts = _counted(own, _turns(own, offsets))
+    asked = [i for i in inputs.values() if i.policy != "silent"]
+    wanted = (skill for i in inputs.values() for skill in i.skills)
+    return Work(
+        calls=_open(counts, inputs),
+        outputs=tuple(counts.outputs),
+        model_calls=len(counts.called),
+        tool_calls=counts.made,
+        tokens=sum(c.input_tokens + c.output_tokens for c in counts.called),
+        cost=sum(c.cost for c in counts.called),
+        ms=sum(c.ms for c in counts.called),
+        transitions=counts.transitions,
+        refused=counts.refused + (bool(counts.answered) and all(counts.answered)),
+        repeats=max(counts.seen.values(), default=0),
+        skills=tuple(s for s in dict.fromkeys(wanted) if s not in counts.loaded),
+        compact=next((i.compact for i in asked if i.compact), None),
+        compacted=counts.compacted,
+        payer=asked[0].caller if asked else "",
+    )
+
+
+def _turns(events: Sequence[Recorded], offsets: set[int]) -> set[str]:
+    """Every turn that took one of these inputs at its begin."""
+    return {
+        r.event.turn
+        for r in events
+        if isinstance(r.event, TurnBegan | AsideBegan) and offsets.intersection(r.event.inputs)
+    }
+
+
+def _counted(events: Sequence[Recorded], turns: set[str]) -> _Counts:
+    counts = _Counts()
+    for recorded in events:
+        event = recorded.event
+        if getattr(event, "turn", None) not in turns:
+            continue
+        match event:
+            case ModelCalled():
+                every = counts.answered and all(counts.answered)
+                counts.refused = counts.refused + 1 if every else 0
+                counts.answered = []
+                counts.called.append(event)
+            case ToolInput():
+                counts.made += event.call not in counts.open
+                counts.open[event.call] = event
+                counts.places[event.call] = recorded.offset
+            case ToolOutput() if event.call in counts.open:
+                called = counts.open.pop(event.call)
+                counts.outputs.append(event)
+                counts.answered.append(event.refused)
+                counts.seen[_digest(called, event)] += 1
+            case SkillLoaded():
+                counts.loaded.add(event.skill)
+                if counts.open.pop(event.call, None):
+                    counts.answered.append(False)
+            case StepChanged():
+                counts.transitions += 1
+            case Compacted():
+                counts.compacted = True
+    return counts
+
+
+def _open(counts: _Counts, inputs: Mapping[int, Input]) -> tuple[OpenCall, ...]:
+    decisions = {i.call: (at, i.decision) for at, i in inputs.items() if i.decision}
+    found = []
+    for call, made in counts.open.items():
+        decided_at, decision = decisions.get(call, (-1, None))
+        # What stands behind its decision has been acted on: it is a call like all others.
+        if not made.approval or 0 <= decided_at < counts.places[call]:
+            found.append(OpenCall(made, "made"))
+        elif decision:
+            found.append(OpenCall(made, "decided", decision))
+        else:
+            found.append(OpenCall(made, "undecided"))
+    return tuple(found)
+
+
+def _digest(called: ToolInput, output: ToolOutput) -> str:
+    try:
+        arguments = json.dumps(json.loads(called.arguments), sort_keys=True)
+    except (ValueError, RecursionError):
+        arguments = called.arguments
+    told = json.dumps([called.tool, arguments, output.output])
+    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
