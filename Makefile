@@ -15,6 +15,7 @@ VENV := .venv/$(READY)
 EMULATOR := .envs/emulator/$(READY)
 SAM := .envs/sam/$(READY)
 CLIENTS := .envs/clients/$(READY)
+MCP := .envs/mcp/$(READY)
 LOCKER := .envs/lock/$(READY)
 
 # On AWS the layers hold Linux wheels, whatever this machine is. Empty: wheels for this machine.
@@ -64,7 +65,8 @@ keys: $(VENV) ## List the API keys of the deployed stack, without their secrets
 	@PYTHONPATH=layers/cueline .venv/bin/python -m local.key --list
 
 lock: $(LOCKER) ## Compile every lock again from its .in file
-	@for input in layers/dependencies tests tests/clients local/requirements/emulator \
+	@for input in layers/dependencies tests tests/clients tests/mcp \
+	        local/requirements/emulator \
 	        local/requirements/sam local/requirements/lock; do \
 	    file=$$input.in; [ -f $$file ] || file=$$input/requirements.in; \
 	    echo "locking $$file"; \
@@ -76,14 +78,15 @@ clean: ## Remove what was built and the local stack's state; keep the environmen
 	rm -rf .aws-sam .bench .local .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 environments:
-	@$(MAKE) -s --no-print-directory -j4 $(VENV) $(EMULATOR) $(SAM) $(CLIENTS)
+	@$(MAKE) -s --no-print-directory -j4 $(VENV) $(EMULATOR) $(SAM) $(CLIENTS) $(MCP)
 
 # Tools with pins of their own get an environment of their own: the emulator runs functions in its
-# interpreter, SAM and the published clients pin what the runtime pins differently.
+# interpreter; SAM, the published clients and MCP servers pin what the runtime pins differently.
 $(VENV): tests/requirements.txt
 $(EMULATOR): local/requirements/emulator.txt
 $(SAM): local/requirements/sam.txt
 $(CLIENTS): tests/clients/requirements.txt
+$(MCP): tests/mcp/requirements.txt
 $(LOCKER): local/requirements/lock.txt
 
 # A lock is complete, so pip needs to resolve nothing. Another Python starts from nothing.
