@@ -398,6 +398,10 @@ class Recorded:
 def erased(event: Event) -> Event:
     """The event without anything that was said in it; its part in the log's laws stays."""
     emptied = {name: value for name, value in _EMPTY.items() if name in type(event).model_fields}
+    if isinstance(event, Input) and event.decision:
+        emptied["decision"] = Decision(verdict=event.decision.verdict)
+    if isinstance(event, Input) and event.compact:
+        emptied["compact"] = CompactionAsked(up_to=event.compact.up_to)
     return event.model_copy(update=emptied)
 
 
