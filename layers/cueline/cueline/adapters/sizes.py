@@ -25,9 +25,12 @@ def segment_to_json(segment: Segment) -> tuple[str, str]:
     return events, state
 
 
-def segment_size(session: str, events: str, state: str, attempt: str, trace_id: str) -> int:
+def segment_size(
+    session: str, events: str, state: str, attempt: str, trace_id: str, marks: str = ""
+) -> int:
     """What the segment takes in the store, as DynamoDB counts an item's names and values."""
-    return _FRAME + size(session + events + state + attempt + trace_id)
+    named = f"marks{marks}" if marks else ""
+    return _FRAME + size(session + events + state + attempt + trace_id + named)
 
 
 def metadata_to_json(session: Session) -> str:

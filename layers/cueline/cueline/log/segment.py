@@ -1,10 +1,10 @@
 """Segments, the unit that is written; sessions; and the port of the log that stores them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from cueline.log.events import Event, Mark, Recorded
+from cueline.log.events import Event, Mark, Recorded, erased
 from cueline.log.state import State, can_begin
 
 MAX_EVENTS = 16
@@ -25,6 +25,8 @@ class Segment:
     written_at: int
     """Milliseconds since 1970, UTC, on the writer's clock."""
     trace_id: str = ""
+    marks: Mapping[int, Mark] = field(default_factory=dict)
+    """By offset: what has become of its events since it was written."""
 
     @property
     def end(self) -> int:
@@ -32,14 +34,35 @@ class Segment:
         return self.at + len(self.events)
 
     def recorded(self) -> tuple[Recorded, ...]:
-        return record(self.at, self.written_at, self.trace_id, self.events)
+        return record(self.at, self.written_at, self.trace_id, self.events, self.marks)
+
+    def marked(self, offset: int, mark: Mark | None) -> "Segment":
+        """With this mark at `offset`; unchanged where it has it already, or is erased for good."""
+        before = self.marks.get(offset)
+        if before in (mark, "erased"):
+            return self
+        others = {o: m for o, m in self.marks.items() if o != offset}
+        if mark is None:
+            return replace(self, marks=others)
+        events = list(self.events)
+        if mark == "erased":
+            events[offset - self.at] = erased(events[offset - self.at])
+        return replace(self, events=tuple(events), marks={**others, offset: mark})
 
 
 def record(
-    at: int, written_at: int, trace_id: str, events: Sequence[Event]
+    at: int,
+    written_at: int,
+    trace_id: str,
+    events: Sequence[Event],
+    marks: Mapping[int, Mark] | None = None,
 ) -> tuple[Recorded, ...]:
     """The events of a segment in their places."""
-    return tuple(Recorded(at + n, written_at, trace_id, event) for n, event in enumerate(events))
+    if not marks:
+        return tuple(Recorded(at + n, written_at, trace_id, e) for n, e in enumerate(events))
+    return tuple(
+        Recorded(at + n, written_at, trace_id, e, marks.get(at + n)) for n, e in enumerate(events)
+    )
 
 
 @dataclass(frozen=True, slots=True)

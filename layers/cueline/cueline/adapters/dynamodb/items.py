@@ -17,11 +17,15 @@ keys are zero padded: incarnation 15 digits, offset 10, created_at 15. A keyed i
 idempotency key (its digest) stands for; it sorts after META, so no tail ever reads it. `<a>` is an
 account, mostly an API key's id, and the day is 2026-11-21.
 
+A segment is written once, and then only its `marks` change: a JSON object from offsets to marks,
+which is there where an event has one. With a mark `erased` its event in `events` is emptied.
+
 | access pattern                           | index     | condition                          |
 |------------------------------------------|-----------|------------------------------------|
 | tail: META, then segments, newest first  | table     | sk from E# to META, backwards      |
 | read: events after an offset             | table     | sk from E#<inc>#<after - 15>       |
 | append                                   | table     | Put where the key is free          |
+| mark an event                            | table     | Update where the marks are as read |
 | append a keyed input                     | table     | both Puts, in one transaction      |
 | what was appended next, or under a key   | table     | Get                                |
 | newest segment of all, of an incarnation | table     | sk in E#, E#<inc>, backwards, one  |
@@ -37,9 +41,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from cueline.adapters.expiry import hint
+from cueline.adapters.marks import marks_from_json, marks_to_json
 from cueline.adapters.page_keys import rank
 from cueline.adapters.sizes import metadata_to_json, segment_size, segment_to_json
-from cueline.log.events import Recorded, events_from_json
+from cueline.log.events import Mark, Recorded, events_from_json, events_to_json
 from cueline.log.segment import Keyed, Segment, Session, record
 from cueline.log.state import State, state_from_json, state_to_json
 
@@ -137,6 +142,7 @@ def incarnation_of(item: Item) -> int:
 def segment_to_item(session: str, incarnation: int, segment: Segment) -> dict[str, Item]:
     """Raises TooLarge."""
     events, state = segment_to_json(segment)
+    marks = {"marks": marks_attribute(segment)} if segment.marks else {}
     return {
         **key_of(session, segment_sk(incarnation, segment.at)),
         "events": text(events),
@@ -145,6 +151,7 @@ def segment_to_item(session: str, incarnation: int, segment: Segment) -> dict[st
         "attempt": text(segment.attempt),
         "written_at": number(segment.written_at),
         "trace_id": text(segment.trace_id),
+        **marks,
     }
 
 
@@ -156,7 +163,20 @@ def segment_from_item(item: Item) -> Segment:
         attempt=attempt_of(item),
         written_at=int(item["written_at"]["N"]),
         trace_id=item["trace_id"]["S"],
+        marks=marks_in(item),
     )
+
+
+def events_attribute(segment: Segment) -> Item:
+    return text(events_to_json(segment.events))
+
+
+def marks_attribute(segment: Segment) -> Item:
+    return text(marks_to_json(segment.marks))
+
+
+def marks_in(item: Item) -> dict[int, Mark]:
+    return marks_from_json(item["marks"]["S"]) if "marks" in item else {}
 
 
 def blanked(item: Item) -> bool:
@@ -165,8 +185,8 @@ def blanked(item: Item) -> bool:
 
 def recorded_in(item: Item) -> tuple[Recorded, ...]:
     """The segment's events, without a look at its state."""
-    events = events_from_json(item["events"]["S"])
-    return record(offset_in(item), int(item["written_at"]["N"]), item["trace_id"]["S"], events)
+    events, written_at = events_from_json(item["events"]["S"]), int(item["written_at"]["N"])
+    return record(offset_in(item), written_at, item["trace_id"]["S"], events, marks_in(item))
 
 
 def size_of(item: Item) -> int:
@@ -177,6 +197,7 @@ def size_of(item: Item) -> int:
         item["state"]["S"],
         attempt_of(item),
         item["trace_id"]["S"],
+        item["marks"]["S"] if "marks" in item else "",
     )
 
 

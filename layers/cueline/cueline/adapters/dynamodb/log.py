@@ -11,12 +11,15 @@ from cueline.adapters.dynamodb.items import (
     META,
     Item,
     attempt_of,
+    blanked,
+    events_attribute,
     expires_in,
     incarnation_in,
     key_of,
     keyed_from_item,
     keyed_sk,
     keyed_to_item,
+    marks_attribute,
     number,
     offset_in,
     past_segments,
@@ -27,18 +30,27 @@ from cueline.adapters.dynamodb.items import (
     session_from_item,
     size_of,
     sk_of,
+    text,
 )
 from cueline.adapters.dynamodb.query import between
 from cueline.adapters.expiry import keyed_until
 from cueline.engine.ports import Clock
-from cueline.log.events import Recorded
+from cueline.log.events import Mark, Recorded
 from cueline.log.segment import MAX_EVENTS, Head, Keyed, Segment, Tail
 from cueline.log.state import State
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import PutTypeDef
+    from mypy_boto3_dynamodb.type_defs import PutTypeDef, UpdateItemInputTypeDef
 
+SAME_SEGMENT = "attempt = :attempt"
+"""True where nobody has removed the segment since it was read: a mark does not bring it back."""
+NOT_BLANKED = "n = :n"
+"""True where it has its events still; of a blanked one an erased event would be the only one."""
+NEVER_MARKED = "attribute_not_exists(marks)"
+"""True where none of its events has a mark, as was read."""
+MARKS_AS_READ = "marks = :read"
+"""True where its marks are still those that were read; so what is erased stays erased."""
 EXPIRED = "#ttl <= :now"
 """True where an idempotency key has had its day, and the table has not removed it yet."""
 
@@ -155,6 +167,52 @@ class DynamoLog:
             return tuple(events)
         # Not at the end, so a tombstone may be further on.
         return () if last.deleted or self._deleted(session, incarnation) else tuple(events[:limit])
+
+    def mark(
+        self, session: str, incarnation: int, offset: int, mark: Mark | None
+    ) -> Recorded | None:
+        first, last = max(0, offset - (MAX_EVENTS - 1)), offset
+        places = segment_sk(incarnation, first), segment_sk(incarnation, last)
+        item = next(self._stretch(session, *places, 1, forward=False), None)
+        if self._deleted(session, incarnation):
+            return None
+        while item and not blanked(item):
+            found = segment_from_item(item)
+            if offset >= found.end:
+                return None
+            new = found.marked(offset, mark)
+            try:
+                if new is not found:
+                    self._write_marks(session, incarnation, found, new)
+            except ConditionFailed as failed:
+                # By an earlier try of this very write too, whose answer was lost.
+                item = failed.reasons[0].item
+            else:
+                return new.recorded()[offset - new.at]
+        return None
+
+    def _write_marks(self, session: str, incarnation: int, found: Segment, new: Segment) -> None:
+        """Raises ConditionFailed."""
+        sets: list[str] = []
+        values = {":attempt": text(found.attempt), ":n": number(len(found.events))}
+        if found.marks:
+            values[":read"] = marks_attribute(found)
+        if new.marks:
+            sets.append("marks = :marks")
+            values[":marks"] = marks_attribute(new)
+        if new.events != found.events:
+            sets.append("events = :events")
+            values[":events"] = events_attribute(new)
+        as_read = MARKS_AS_READ if found.marks else NEVER_MARKED
+        request: UpdateItemInputTypeDef = {
+            "TableName": self._table,
+            "Key": key_of(session, segment_sk(incarnation, found.at)),
+            "UpdateExpression": f"SET {', '.join(sets)}" if sets else "REMOVE marks",
+            "ConditionExpression": f"{SAME_SEGMENT} AND {NOT_BLANKED} AND {as_read}",
+            "ExpressionAttributeValues": values,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        settled(self._clock, lambda: self._client.update_item(**request))
 
     def _deleted(self, session: str, incarnation: int) -> bool:
         first, past = segment_sk(incarnation, 0), past_segments(incarnation)

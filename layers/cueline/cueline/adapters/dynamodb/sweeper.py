@@ -32,6 +32,7 @@ from cueline.adapters.dynamodb.query import between
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+BLANK = "SET events = :events, #state = :state, n = :n REMOVE marks"
 THERE = "attribute_exists(pk)"
 """True where nobody has removed the segment in the meantime: it is not brought back as a blank."""
 
@@ -49,7 +50,7 @@ class DynamoSweeper:
                     self._client.update_item(
                         TableName=self._table,
                         Key=key_of(session, sk_of(item)),
-                        UpdateExpression="SET events = :events, #state = :state, n = :n",
+                        UpdateExpression=BLANK,
                         ConditionExpression=THERE,
                         ExpressionAttributeNames={"#state": "state"},
                         ExpressionAttributeValues={

@@ -6,7 +6,7 @@ from itertools import chain
 from cueline.adapters.expiry import keyed_until
 from cueline.adapters.memory.store import Store, Stored, Taken
 from cueline.engine.ports import Clock
-from cueline.log.events import Recorded
+from cueline.log.events import Mark, Recorded
 from cueline.log.segment import Head, Keyed, Segment, Tail
 from cueline.log.state import State
 
@@ -74,6 +74,23 @@ class MemoryLog:
             return ()
         events = (e for segment in segments for e in segment.recorded() if e.offset > after)
         return tuple(events)[:limit]
+
+    def mark(
+        self, session: str, incarnation: int, offset: int, mark: Mark | None
+    ) -> Recorded | None:
+        with self._store.lock:
+            log = self._store.log(session)
+            own = sorted(at for inc, at in log if inc == incarnation)
+            before = [at for at in own if at <= offset]
+            if not before or log[incarnation, own[-1]].at(own[-1]).state.deleted:
+                return None
+            place = (incarnation, before[-1])
+            found = log[place].at(before[-1])
+            if offset >= found.end:
+                return None
+            new = found.marked(offset, mark)
+            log[place] = Stored.of(new)
+        return new.recorded()[offset - new.at]
 
 
 class MemoryBeats:

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass, field
 
+from cueline.adapters.marks import marks_from_json, marks_to_json
 from cueline.adapters.sizes import segment_size, segment_to_json
 from cueline.engine.agent import Agent
 from cueline.engine.ports import Key, Spend
@@ -23,21 +24,27 @@ class Stored:
     attempt: str
     written_at: int
     trace_id: str
+    marks: str = ""
 
     @classmethod
     def of(cls, segment: Segment) -> "Stored":
         events, state = segment_to_json(segment)
-        return cls(events, state, segment.attempt, segment.written_at, segment.trace_id)
+        marks = marks_to_json(segment.marks)
+        return cls(events, state, segment.attempt, segment.written_at, segment.trace_id, marks)
 
     def at(self, at: int) -> Segment:
         events, state = events_from_json(self.events), state_from_json(self.state)
-        return Segment(at, events, state, self.attempt, self.written_at, self.trace_id)
+        marks = marks_from_json(self.marks)
+        return Segment(at, events, state, self.attempt, self.written_at, self.trace_id, marks)
 
     def size(self, session: str) -> int:
-        return segment_size(session, self.events, self.state, self.attempt, self.trace_id)
+        return segment_size(
+            session, self.events, self.state, self.attempt, self.trace_id, self.marks
+        )
 
     def recorded(self, at: int) -> tuple[Recorded, ...]:
-        return record(at, self.written_at, self.trace_id, events_from_json(self.events))
+        events, marks = events_from_json(self.events), marks_from_json(self.marks)
+        return record(at, self.written_at, self.trace_id, events, marks)
 
     def blank(self) -> "Stored":
         state = state_to_json(State(deleted=True))
