@@ -1,0 +1,159 @@
+"""The tools port on what an agent configures: functions, HTTP, Lambda, MCP servers."""
+
+import logging
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from cueline.adapters.tools.found import Found, ToolError
+from cueline.adapters.tools.outputs import cut
+from cueline.adapters.tools.overrides import resolved, without
+from cueline.adapters.tools.secrets import Secrets
+from cueline.engine.agent import (
+    Agent,
+    HttpTool,
+    LambdaTool,
+    McpTool,
+    PythonTool,
+    ToolConfiguration,
+)
+from cueline.engine.tools import ToolResult, ToolSpec
+from cueline.errors import unexpected
+from cueline.log.segment import Session
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+
+logger = logging.getLogger(__name__)
+
+LONGEST_NAME = 64
+LONGEST_DESCRIPTION = 4_000
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
+_FAILED = "The tool failed in a way that nobody expected. Whoever runs this deployment can look."
+
+
+class ConfiguredToolbox:
+    """What stands behind each kind is imported once an agent has a tool of it.
+
+    `own_network` is the deployment's `TOOL_NETWORK`. Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        own_network: Collection[str],
+        secrets: Secrets,
+        lambda_client: Callable[[], "LambdaClient"],
+    ) -> None:
+        self._own_network, self._secrets = own_network, secrets
+        self._lambda_client = lambda_client
+
+    def specs(self, agent: Agent, session: Session) -> Sequence[ToolSpec]:
+        taken: set[str] = set()
+        return [
+            _spec(_unique(shown, taken), name, configured, found, agent, session)
+            for name, configured in agent.tools.items()
+            for shown, found in self._named(name, configured)
+        ]
+
+    def problem(self, schema: Mapping[str, Any], value: object) -> str | None:
+        from cueline.adapters.tools.schema import problem
+
+        return problem(schema, value)
+
+    def _named(self, name: str, configured: ToolConfiguration) -> Iterator[tuple[str, Found]]:
+        """Each function behind the tool, and what the model would call it."""
+        many = isinstance(configured, McpTool) and configured.tool_name is None
+        try:
+            found = self._found(name, configured)
+        except ToolError as error:
+            yield name, _unavailable(name, str(error))
+        except Exception as error:
+            logger.error("A tool cannot be set up", extra=unexpected(error))  # noqa: TRY400
+            yield name, _unavailable(name, _FAILED)
+        else:
+            for one in found:
+                described = replace(one, description=configured.description or one.description)
+                yield f"{name}_{one.name}" if many else name, described
+
+    def _found(self, name: str, configured: ToolConfiguration) -> Sequence[Found]:
+        match configured:
+            case PythonTool():
+                from cueline.adapters.tools.python import python_tool
+
+                return [python_tool(configured)]
+            case LambdaTool():
+                from cueline.adapters.tools.lambda_ import lambda_tool
+
+                return [lambda_tool(name, configured, self._lambda_client)]
+            case HttpTool():
+                from cueline.adapters.tools.guard import Network
+                from cueline.adapters.tools.http import http_tool
+
+                network = Network.of(self._own_network)
+                return [http_tool(name, configured, network, self._secrets)]
+            case McpTool():
+                from cueline.adapters.tools.guard import Network
+                from cueline.adapters.tools.mcp import mcp_specs
+
+                network = Network.of(self._own_network)
+                return mcp_specs(name, configured, network, self._secrets)
+
+
+def _spec(
+    shown: str,
+    name: str,
+    configured: ToolConfiguration,
+    found: Found,
+    agent: Agent,
+    session: Session,
+) -> ToolSpec:
+    return ToolSpec(
+        name=shown,
+        configuration=name,
+        tool=found.name,
+        description=found.description[:LONGEST_DESCRIPTION],
+        parameters=without(found.parameters, configured.argument_override),
+        timeout=configured.timeout_seconds,
+        approval=configured.approval == "required",
+        repeatable=configured.repeatable,
+        run=partial(_run, found, configured.argument_override, agent, session),
+    )
+
+
+def _run(
+    found: Found,
+    overrides: Mapping[str, Any],
+    agent: Agent,
+    session: Session,
+    arguments: Mapping[str, Any],
+    seconds: float,
+) -> ToolResult:
+    try:
+        given = {**arguments, **resolved(overrides, agent, session)}
+        result = found.run(given, seconds)
+    except ToolError as error:
+        result = ToolResult(str(error), error=True)
+    except BaseException as error:  # SystemExit too: it would end this thread without a result
+        logger.error("A tool failed", extra=unexpected(error))  # noqa: TRY400
+        result = ToolResult(_FAILED, error=True)
+    return replace(result, output=cut(result.output))
+
+
+def _unavailable(name: str, why: str) -> Found:
+    def run(arguments: Mapping[str, Any], seconds: float) -> ToolResult:  # noqa: ARG001
+        raise ToolError(f"This tool is unavailable. {why}")
+
+    return Found(name, f"Unavailable: do not call it. {why}", {}, run)
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """The name in letters that providers take, which no other tool of the agent has."""
+    plain = _NOT_IN_NAMES.sub("_", name)[:LONGEST_NAME] or "tool"
+    unique, count = plain, 1
+    while unique in taken:
+        count += 1
+        unique = f"{plain[: LONGEST_NAME - len(str(count)) - 1]}_{count}"
+    taken.add(unique)
+    return unique
