@@ -11,6 +11,7 @@ CuelineError
       + AgentNotFound
       + SessionNotFound       never made, deleted, or expired
       + EventNotFound
+      + CallNotWaiting        no tool call of this id waits for a decision
   + Conflict
       + AgentExists
       + SessionExists
@@ -92,6 +93,11 @@ class SessionNotFound(NotFound):
 class EventNotFound(NotFound):
     code = "event_not_found"
     noun = "event"
+
+
+class CallNotWaiting(NotFound):
+    code = "tool_call_not_found"
+    noun = "tool call that waits for a decision, or somebody has decided already:"
 
 
 class Conflict(CuelineError):
@@ -182,10 +188,26 @@ class TurnStopped(CuelineError):
     """
 
     code = "turn_stopped"
+    KINDS: ClassVar[frozenset[str]] = frozenset(
+        {
+            "tool_loop",
+            "tool_calls_invalid",
+            "output_invalid",
+            "step_transition_limit_exceeded",
+            "compaction_failed",
+            "nothing_to_compact",
+        }
+    )
+    """But for the limits, whose codes all begin alike."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+    @classmethod
+    def has(cls, kind: str) -> bool:
+        """Whether it is one of these kinds."""
+        return kind in cls.KINDS or kind.startswith("limit_")
 
 
 def unexpected(error: BaseException) -> dict[str, str | list[str]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cueline.engine.append import IdempotencyKey, KeyTakenError, Writer
 from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.wake import GRACE, arm
-from cueline.errors import SessionNotFound, TooManyPending, TurnRunning
+from cueline.errors import CallNotWaiting, SessionNotFound, TooManyPending, TurnRunning
 from cueline.log.events import Event, Input, TurnBegan
 from cueline.log.segment import Head, Segment, Tail
 from cueline.log.state import (
@@ -62,7 +62,7 @@ def accept(
     come first.
 
     Raises TurnRunning where another turn is open and the input does not queue, TooManyPending,
-    IdempotencyKeyReused, SessionNotFound.
+    CallNotWaiting, IdempotencyKeyReused, SessionNotFound.
     """
     known = writer.known(tail.head.incarnation, arrival.key)
     if known is not None:
@@ -94,6 +94,8 @@ def accept(
         if len(state.pending) >= MAX_PENDING:
             raise TooManyPending(f"{MAX_PENDING} inputs are waiting in this session already.")
         new = arrival.input
+        if new.policy == "decision":
+            _check_waiting(state, new.call)
         if new.policy == "aside" and not state.open:
             new = new.model_copy(update={"policy": "enqueue"})
         stopped = interruption(state) if new.policy == "interrupt" else ()
@@ -125,6 +127,12 @@ def accept(
         stopped = len(segment.events) > 1
         ports.wake_ups.send(wake_up, delay=GRACE if stopped else delay)
     return Accepted(place, head, segment, turn if began else None)
+
+
+def _check_waiting(state: State, call: str) -> None:
+    """A call is decided on once: nobody may run it again, or reject what has run."""
+    if call not in state.suspended or any(i.call == call for i in state.unfinished):
+        raise CallNotWaiting(call)
 
 
 def _attach(ports: Ports, writer: Writer, offset: int, head: Head, lease: int) -> Repeated:

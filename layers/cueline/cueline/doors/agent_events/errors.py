@@ -10,6 +10,7 @@ from cueline.errors import (
     ModelError,
     NotFound,
     TurnRunning,
+    TurnStopped,
 )
 
 STATUS = {
@@ -21,12 +22,14 @@ STATUS = {
     "agent_not_found": 404,
     "session_not_found": 404,
     "event_not_found": 404,
+    "tool_call_not_found": 404,
     "conflict": 409,
     "agent_exists": 409,
     "session_exists": 409,
     "agent_in_use": 409,
     "turn_running": 409,
     "idempotency_key_reused": 422,
+    "turn_stopped": 422,
     "rate_limit_exceeded": 429,
     "agent_processing_failed": 500,
     "not_implemented": 501,
@@ -53,6 +56,8 @@ def error_answer(error: Exception, request_id: str) -> ErrorAnswer:
         return _answer(
             "agent_processing_failed", error, request_id, {"cause": error.kind}, error.retry_after
         )
+    if isinstance(error, TurnStopped):
+        return _answer(error.code, error, request_id, {"cause": error.kind})
     if not isinstance(error, CuelineError) or error.code not in STATUS:
         unknown = CuelineError("Something failed inside Cueline. It has been logged.")
         return _answer("internal_error", unknown, request_id, {})

@@ -10,18 +10,13 @@ from typing import Any
 
 from cueline.doors.access import Access, caller_of
 from cueline.doors.agent_events import sse
-from cueline.doors.agent_events.events import told
+from cueline.doors.agent_events.arrivals import arrival, check_skills
+from cueline.doors.agent_events.events import TRANSIENT, told
 from cueline.doors.agent_events.idempotency import digest, idempotency_key
 from cueline.doors.agent_events.keys import agent_key_in, session_key_in
-from cueline.doors.agent_events.post import (
-    START,
-    PostedInterrupt,
-    PostedMessage,
-    parse_post,
-)
+from cueline.doors.agent_events.post import PostedInterrupt, parse_post
 from cueline.doors.agent_events.stream import Frames, failure
 from cueline.doors.relay import OutOfTimeError, Relay
-from cueline.engine.accept import Arrival
 from cueline.engine.append import IdempotencyKey, Writer
 from cueline.engine.inline import Caller, Inline
 from cueline.engine.interrupt import interrupt
@@ -35,8 +30,8 @@ from cueline.errors import (
     Unavailable,
     unexpected,
 )
-from cueline.log.events import Input, InputsFailed, Recorded, TurnFailed, offset_in
-from cueline.log.segment import Session, Tail
+from cueline.log.events import InputsFailed, Recorded, TurnFailed
+from cueline.log.segment import Session
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +90,7 @@ class Hosting:
         posted = parse_post(post.body, post.headers.get("content-type", ""))
         limit = self.stream_seconds if posted.stream else self.wait_seconds
         seconds = min(requested_timeout(post.headers) or limit, limit)
-        says = isinstance(posted, PostedMessage)
+        says = not isinstance(posted, PostedInterrupt)
         window = self.inline.limits.window_bytes if says else 0
         tail = self.ports.log.tail(f"{agent_key}.{session_key}", window)
         session = tail.live(self.ports.clock.now())
@@ -111,9 +106,9 @@ class Hosting:
             raise Forbidden(f"The agent {agent_key!r} is disabled; enable it to talk to it.")
         if not session.enabled:
             raise Forbidden(f"The session {session_key!r} is disabled; enable it to go on.")
-        waiting = self.inline.accept(
-            session, agent, tail, _arrival(posted, session, tail, caller, key), post.request_id
-        )
+        check_skills(posted, agent)
+        arrived = arrival(posted, session, tail, caller, key)
+        waiting = self.inline.accept(session, agent, tail, arrived, post.request_id)
         return Open(posted.stream, session, waiting, started + seconds)
 
     async def answer(
@@ -142,7 +137,7 @@ class Hosting:
         )
         if not ending:
             raise _ended()
-        if isinstance(ending, TurnFailed | InputsFailed):
+        if isinstance(ending, TurnFailed | InputsFailed) and ending.code not in TRANSIENT:
             raise failure(ending)
         return _shown(opened.session, events)
 
@@ -189,45 +184,6 @@ class Hosting:
 
     def _left(self, opened: Open) -> float:
         return max(0.0, opened.until - self.ports.clock.monotonic())
-
-
-def _arrival(
-    posted: PostedMessage, session: Session, tail: Tail, caller: str, key: str | None
-) -> Arrival:
-    """Raises InvalidRequest where `since` cannot be told."""
-    asked = (posted.texts, posted.since, posted.behavior)
-    since = None
-    if posted.since is not None:
-        since = _offset(posted.since, session, tail)
-        told = tail.whole or (tail.events and tail.events[0].offset <= since + 1)
-        if not (posted.stream or told):
-            raise InvalidRequest(
-                "More has happened since than one JSON answer may hold. Set `stream_response`, or "
-                "list the events and go on from the newest.",
-                {"since": "too long ago"},
-            )
-    return Arrival(
-        Input(
-            policy="steer" if posted.since and posted.behavior == "steer" else "enqueue",
-            texts=posted.texts,
-            # Whoever sends a key says by it what is a repeat.
-            digest="" if key else digest(caller, *asked),
-        ),
-        queues=posted.since is not None,
-        # The published clients repeat what failed, but never a stream.
-        retries=not posted.stream,
-        since=since,
-        key=IdempotencyKey(digest(caller, key), digest(*asked)) if key else None,
-    )
-
-
-def _offset(since: str, session: Session, tail: Tail) -> int:
-    offset = -1 if since == START else offset_in(since, session.id, session.incarnation)
-    if offset is None or offset >= tail.head.at:
-        raise InvalidRequest(
-            f"There is no event {since!r} in this session.", {"since": "not an event's id"}
-        )
-    return offset
 
 
 def _shown(session: Session, events: Sequence[Recorded]) -> dict[str, Any]:

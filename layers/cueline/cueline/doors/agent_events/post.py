@@ -1,11 +1,14 @@
 """What a client posts to a session, checked."""
 
+import json
 from dataclasses import dataclass
 from typing import Literal
 
-from cueline.doors.agent_events import wire
+from cueline.doors.agent_events import posted
 from cueline.doors.agent_events.body import check_text, read_json
-from cueline.errors import NotBuilt
+from cueline.doors.agent_events.wire import parse
+from cueline.errors import InvalidRequest, NotBuilt
+from cueline.log.events import Decision
 
 START = "start"
 
@@ -16,6 +19,7 @@ class PostedMessage:
 
     texts: tuple[str, ...]
     stream: bool
+    skills: tuple[str, ...] = ()
     since: str | None = None
     behavior: Literal["steer", "follow_up"] = "follow_up"
 
@@ -25,18 +29,65 @@ class PostedInterrupt:
     stream: bool
 
 
-def parse_post(raw: bytes, content_type: str) -> PostedMessage | PostedInterrupt:
+@dataclass(frozen=True, slots=True)
+class PostedCompaction:
+    """`up_to` is the id of the newest event to sum up; None leaves that to the agent."""
+
+    stream: bool
+    up_to: str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PostedDecision:
+    """On a tool call that waits for approval."""
+
+    stream: bool
+    call: str
+    decision: Decision
+
+
+Posted = PostedMessage | PostedInterrupt | PostedCompaction | PostedDecision
+
+
+def parse_post(raw: bytes, content_type: str) -> Posted:
     """Raises InvalidRequest, InvalidMessageContent, NotBuilt."""
     if content_type.strip().lower().startswith("multipart/form-data"):
         raise NotBuilt("Uploading files (multipart/form-data)")
     body = read_json(raw, content_type)
-    if body.get("type") == "compact":
-        raise NotBuilt("The event type `compact`")
-    if body.get("type") == "interrupt":
-        return PostedInterrupt(bool(wire.parse(wire.Interrupt, body).stream_response))
-    given = wire.parse(wire.InputMessage, body)
-    texts = [message.content for message in given.messages]
+    match body.get("type"):
+        case "interrupt":
+            return PostedInterrupt(bool(parse(posted.Interrupt, body).stream_response))
+        case "compact":
+            asked = parse(posted.Compact, body)
+            return PostedCompaction(
+                bool(asked.stream_response),
+                asked.compact_up_to_event_id,
+                asked.compaction_message or "",
+            )
+        case "tool_decision":
+            return _decision(parse(posted.ToolDecision, body))
+    return _message(parse(posted.InputMessage, body))
+
+
+def _message(given: posted.InputMessage) -> PostedMessage:
+    texts = [m.content for m in given.messages if isinstance(m, posted.TextMessage)]
+    skills = [m.skill_name for m in given.messages if isinstance(m, posted.SkillMessage)]
     check_text(texts)
     return PostedMessage(
-        tuple(texts), bool(given.stream_response), given.since, given.behavior or "follow_up"
+        tuple(texts),
+        bool(given.stream_response),
+        tuple(dict.fromkeys(skills)),
+        given.since,
+        given.behavior or "follow_up",
     )
+
+
+def _decision(given: posted.ToolDecision) -> PostedDecision:
+    if (given.arguments is not None) != (given.decision == "edit"):
+        why = "come with the decision `edit`, and only with it"
+        raise InvalidRequest(f"arguments {why}.", {"arguments": why})
+    check_text([given.message] if given.message else [])
+    arguments = "" if given.arguments is None else json.dumps(given.arguments)
+    decision = Decision(verdict=given.decision, arguments=arguments, note=given.message or "")
+    return PostedDecision(bool(given.stream_response), given.tool_call_id, decision)

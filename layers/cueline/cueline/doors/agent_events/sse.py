@@ -38,6 +38,15 @@ def streaming_thinking_end(at: int) -> bytes:
     return _at("streaming_thinking_end", at)
 
 
+def context_consumed(usage: Mapping[str, Any], at: int) -> bytes:
+    """How full the model's context was; `usage` as in the session resource."""
+    return _at("context_consumed", at, session_context_usage=usage)
+
+
+def compaction_started(compaction: str, session_key: str, at: int) -> bytes:
+    return _at("compaction_started", at, id=compaction, session_key=session_key)
+
+
 def error(body: Mapping[str, Any]) -> bytes:
     """`body` is that of the JSON answer for the same error."""
     return frame({"type": "error", **body})
@@ -48,5 +57,5 @@ def end() -> bytes:
     return frame({"type": "end"})
 
 
-def _at(kind: str, at: int, **fields: str) -> bytes:
+def _at(kind: str, at: int, **fields: object) -> bytes:
     return frame({"type": kind, **fields, "created_at": timestamp(at)})

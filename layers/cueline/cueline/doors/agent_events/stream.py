@@ -5,17 +5,20 @@ from dataclasses import dataclass
 
 from cueline.doors.agent_events import sse
 from cueline.doors.agent_events.errors import error_answer
-from cueline.doors.agent_events.events import told
+from cueline.doors.agent_events.events import TRANSIENT, told
+from cueline.doors.agent_events.usage import context_usage
 from cueline.doors.relay import Said
-from cueline.engine.call import Restarted
+from cueline.engine.call import CompactionStarted, Restarted
 from cueline.engine.model import TextDelta, ThinkingDelta
 from cueline.engine.window import ends
-from cueline.errors import CuelineError, ModelError
+from cueline.errors import CuelineError, ModelError, TurnStopped
 from cueline.log.events import (
     Answered,
     InputsFailed,
+    ModelCalled,
     PartlyAnswered,
     Recorded,
+    Spoke,
     Thinking,
     TurnBegan,
     TurnFailed,
@@ -40,6 +43,8 @@ class Frames:
     _saying: bool = False
     _thinking: bool = False
     _thought: bool = False
+    _called: ModelCalled | None = None
+    """The newest call of the model whose context has not been told yet."""
 
     def of(self, what: Said, at: int) -> Iterator[bytes]:
         """`at` is now, in ms."""
@@ -54,9 +59,15 @@ class Frames:
                 yield sse.streaming_agent_output(what.text, at)
             case Restarted():
                 yield from self._end_thinking(at)
+            case CompactionStarted():
+                yield sse.compaction_started(f"compaction_{self._turn}", self._key, at)
             case Recorded():
                 yield from self._end_thinking(at)
                 yield from self._of_event(what)
+
+    @property
+    def _key(self) -> str:
+        return self.session.session_key
 
     def close(self, at: int) -> Iterator[bytes]:
         """Whatever is still open will not be finished here."""
@@ -83,20 +94,43 @@ class Frames:
             case TurnBegan():
                 yield from self._break_off(at)
                 self._turn, self._text, self._thought = event.turn, "", False
-            case Answered() | PartlyAnswered():
+            case ModelCalled(purpose="answer"):
+                self._called = event
+            case Answered() | Spoke() if event.schema_name:
+                yield from self._shown(recorded)
+                yield from self._consumed(at)
+            case Answered() | Spoke() | PartlyAnswered():
                 yield from self._end_text(recorded, event.turn, event.text)
+                yield from self._consumed(at)
             case TurnFailed() | InputsFailed() if ends(event, self.offset):
                 if isinstance(event, TurnFailed) and (event.text or self._saying):
                     yield from self._end_text(recorded, event.turn, event.text)
+                if event.code in TRANSIENT and (wired := told(self.session, recorded)):
+                    yield sse.frame(wired)
+                yield from self._consumed(at)
                 yield from self.failed(failure(event), at)
             case Thinking() if self._thought and event.turn == self._turn:
-                pass  # it was streamed, before the text that it led to
+                self._thought = False  # it was streamed, before what it led to
             case _:
-                wired = told(self.session, recorded)
-                if wired and wired["type"] == "agent_output":  # which is no type of a stream
-                    yield from self._end_text(recorded, "", wired["content"])
-                elif wired:
-                    yield sse.frame(wired)
+                yield from self._shown(recorded)
+
+    def _shown(self, recorded: Recorded) -> Iterator[bytes]:
+        wired = told(self.session, recorded)
+        if wired and wired["type"] == "agent_output":  # which is no type of a stream
+            yield from self._end_text(recorded, "", wired["content"])
+        elif wired:
+            yield sse.frame(wired)
+
+    def _consumed(self, at: int) -> Iterator[bytes]:
+        if called := self._called:
+            self._called = None
+            usage = context_usage(
+                called.input_tokens,
+                called.output_tokens,
+                called.reasoning_tokens,
+                called.context_window,
+            )
+            yield sse.context_consumed(usage, at)
 
     def _end_text(self, recorded: Recorded, turn: str, text: str) -> Iterator[bytes]:
         """First what was not said here: another process may host the turn, or another turn end."""
@@ -118,5 +152,7 @@ class Frames:
 
 def failure(event: TurnFailed | InputsFailed) -> CuelineError:
     """A stored failure, as the error that it was."""
+    if TurnStopped.has(event.code):
+        return TurnStopped(event.code, event.message)
     retryable = event.retryable if isinstance(event, TurnFailed) else True
     return ModelError(event.code, event.message, retryable=retryable)
