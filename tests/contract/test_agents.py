@@ -2,7 +2,21 @@
 
 import pytest
 
-from cueline.engine.agent import Instruction
+from cueline.engine.agent import (
+    AgentStep,
+    Caps,
+    Compaction,
+    HttpTool,
+    Instruction,
+    LambdaTool,
+    McpTool,
+    NextStep,
+    OutputSchema,
+    PythonTool,
+    Reminder,
+    Retries,
+    Skill,
+)
 from cueline.engine.ports import Key, Ports, Secret
 from cueline.errors import AgentExists, AgentNotFound, TooLarge
 from cueline.log.segment import MAX_BYTES
@@ -13,7 +27,38 @@ def test_everything_about_an_agent_comes_back(ports: Ports) -> None:
     full = agent(
         description="ü",
         parameters={"temperature": 0.5, "x": [1, None]},
-        instructions=(Instruction(name="i", template="Be kind.", metadata={"a": 1}),),
+        first_step="hello",
+        steps={
+            "hello": AgentStep(
+                instructions=(Instruction(name="i", template="Be kind.", metadata={"a": 1}),),
+                output=OutputSchema(name="o", json_schema={"type": "object", "x": [None]}),
+                reminders=(Reminder(template="ü", hooks=("input_message",)),),
+                next_steps=(NextStep(step_name="bye", condition="true"), NextStep(step_name="bye")),
+                allowed_tools=(),
+                allowed_skills=("s",),
+                reentry_step="bye",
+            ),
+            "bye": AgentStep(),
+        },
+        tools={
+            "code": PythonTool(tool_id="tol_find", function="find", approval="required"),
+            "http": HttpTool(
+                tool_id="tol_http",
+                url="https://example.com/{id}",
+                headers={"accept": "text/plain"},
+                secret_headers={"authorization": "cueline/tools/example"},
+                parameters={"type": "object", "properties": {"id": {"type": "string"}}},
+                argument_override={"id": {"$ref": "session.metadata.id"}},
+                timeout_seconds=1.5,
+                repeatable=True,
+            ),
+            "lambda": LambdaTool(tool_id="tol_l", function_name="cueline-tool-l"),
+            "mcp": McpTool(tool_id="tol_m", url="https://example.com/mcp", tool_name="find"),
+        },
+        skills={"s": Skill(description="d", content="c")},
+        retries=Retries(enabled=False),
+        compaction=Compaction(message="Keep names.", tool_events="exclude"),
+        caps=Caps(model_calls=3, session_cost=0.5),
         metadata={"team": {"nested": True}},
         enabled=False,
     )

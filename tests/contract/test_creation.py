@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from cueline.doors.agent_events import agents, sessions
+from cueline.doors.agent_events.agent_shapes import to_wire
 from cueline.doors.agent_events.creation import Creation
 from cueline.engine.ports import Ports
 from cueline.errors import AgentExists, IdempotencyKeyReused, SessionExists, Unavailable
@@ -41,7 +42,7 @@ def made(ports: Ports, kind: str) -> list[Made]:
     if kind == "session":
         return [sessions.to_wire(one) for one in ports.sessions.list(HOST, 100, None).items]
     found = ports.agents.list(100, None).items
-    return [agents.to_wire(one) for one in found if one.key != HOST]
+    return [to_wire(one) for one in found if one.key != HOST]
 
 
 @pytest.mark.parametrize(

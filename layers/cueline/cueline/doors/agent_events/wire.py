@@ -8,7 +8,7 @@ happens anyway.
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -54,26 +54,6 @@ def _refuse(value: Any, info: ValidationInfo) -> None:
         raise NotBuilt(f"The field `{info.field_name}`")
 
 
-def _refuse_entries(value: Any, info: ValidationInfo) -> Any:
-    if value and (isinstance(value, list) or any(v is not None for v in value.values())):
-        raise NotBuilt(f"The field `{info.field_name}`, other than empty,")
-    return value
-
-
-def _only(built: str) -> BeforeValidator:
-    """Refuses the schema's other values of a `type`; what it does not know is an error as usual."""
-
-    def refuse(value: Any) -> Any:
-        if value in _KNOWN_TYPES and value != built:
-            raise NotBuilt(f"The type `{value}`")
-        return value
-
-    return BeforeValidator(refuse)
-
-
-_KNOWN_TYPES = ("reference", "structured", "skill")
-
-
 def _as_written(template: str) -> str:
     if found := _TEMPLATE_LANGUAGE.search(template):
         raise NotBuilt(f"The template language ({found[0]!r})")
@@ -82,11 +62,10 @@ def _as_written(template: str) -> str:
 
 Key = Annotated[str, Field(pattern=r"^[0-9a-zA-Z_-]{1,50}$")]
 Name = Annotated[str, AfterValidator(_text)]
-StepName = Annotated[Name, Field(max_length=255)]
+Template = Annotated[str, AfterValidator(_as_written)]
+"""Taken as it is written: its language is not built."""
 NotYet = Annotated[None, BeforeValidator(_refuse)]
 """Only null: a field that is not built."""
-NoMap = Annotated[dict[str, Any], AfterValidator(_refuse_entries)]
-NoList = Annotated[list[Any], AfterValidator(_refuse_entries)]
 Metadata = dict[str, Any]
 
 
@@ -95,89 +74,6 @@ class Wire(BaseModel):
 
 
 W = TypeVar("W", bound=BaseModel)
-
-
-# --- agents --------------------------------------------------------------------------------------
-
-
-class InlineInstruction(Wire):
-    type: Annotated[Literal["inline"], _only("inline")] = "inline"
-    name: Annotated[Name, Field(max_length=50)]
-    template: Annotated[str, AfterValidator(_as_written)]
-    template_type: Literal["velocity"] | None = None
-    description: str | None = None
-    metadata: Metadata | None = None
-    enabled: bool | None = None
-
-
-class OutputParser(Wire):
-    type: Annotated[Literal["default"], _only("default")] = "default"
-
-
-class StepFields(Wire):
-    type: str | None = None
-    """Deprecated; ignored by the public service too."""
-    output_parser: OutputParser | None = None
-    reminders: NoList | None = None
-    next_steps: NoList | None = None
-    allowed_tools: NotYet = None
-    allowed_skills: NotYet = None
-    reentry_step: NotYet = None
-
-
-class Step(StepFields):
-    instructions: list[InlineInstruction]
-
-
-class FirstStep(Step):
-    name: StepName | None = None
-
-
-class StepUpdate(StepFields):
-    instructions: list[InlineInstruction] | None = None
-
-
-class FirstStepUpdate(StepUpdate):
-    name: StepName | None = None
-
-
-class Model(Wire):
-    name: Name
-    parameters: dict[str, Any] | None = None
-    retry_configuration: NotYet = None
-
-
-class AgentFields(Wire):
-    description: str | None = None
-    skills: NoMap | None = None
-    first_step_name: StepName | None = None
-    metadata: Metadata | None = None
-    enabled: bool | None = None
-    compaction: NotYet = None
-    tool_output_offloading: NotYet = None
-
-
-class CreateAgent(AgentFields):
-    name: Annotated[Name, Field(max_length=50)]
-    tool_configurations: NoMap
-    model: Model
-    key: Key | None = None
-    first_step: FirstStep | None = None
-    steps: dict[StepName, Step] | None = None
-
-
-class ReplaceAgent(CreateAgent):
-    created_at: str | None = None
-    """With `updated_at` accepted, so that what GET gave can be PUT back; the server's own count."""
-    updated_at: str | None = None
-
-
-class UpdateAgent(AgentFields):
-    name: Annotated[Name, Field(max_length=50)] | None = None
-    tool_configurations: NoMap | None = None
-    model: Model | None = None
-    first_step: FirstStepUpdate | None = None
-    steps: dict[StepName, StepUpdate | None] | None = None
 
 
 # --- sessions ------------------------------------------------------------------------------------
@@ -200,36 +96,10 @@ class UpdateSession(SessionFields):
     pass
 
 
-# --- events --------------------------------------------------------------------------------------
-
-
-class TextMessage(Wire):
-    type: Annotated[Literal["text"], _only("text")]
-    content: str
-
-
-def _since(value: str) -> str:
-    if not re.fullmatch(r"start|aev_[0-9a-zA-Z_-]{1,90}", value):
-        raise ValueError("must be `start` or the id of an event")
-    return value
-
-
-class InputMessage(Wire):
-    type: Literal["input_message"] = "input_message"
-    since: Annotated[str, AfterValidator(_since)] | None = None
-    """With it the message queues while a turn runs, and all events after that one are told."""
-    behavior: Literal["steer", "follow_up"] | None = None
-    """What a queued message does: joins the running turn, or has a turn of its own after it."""
-    messages: Annotated[list[TextMessage], Field(min_length=1, max_length=100)]
-    stream_response: bool | None = None
-
-
-class Interrupt(Wire):
-    type: Literal["interrupt"] = "interrupt"
-    stream_response: bool | None = None
-
-
 # --- errors and times ----------------------------------------------------------------------------
+
+UNION = "\x1f"
+"""Begins a part of an error's place that names a type, and is no part of the request."""
 
 _FRIENDLY = {
     "missing": "is required",
@@ -250,13 +120,24 @@ def parse(model: type[W], body: Mapping[str, Any]) -> W:
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        fields = {
-            ".".join(map(str, e["loc"]))[:MAX_ECHO]: _friendly(e["type"], e["msg"])
-            for e in error.errors(include_url=False, include_context=False, include_input=False)
-        }
-        some = dict(list(fields.items())[:MAX_FIELD_ERRORS])
-        summary = "; ".join(f"{field}: {why}" for field, why in list(some.items())[:3])
-        raise InvalidRequest(f"The request is not valid: {summary}.", some) from None
+        raise invalid(
+            {
+                _place(e["loc"]): _friendly(e["type"], e["msg"])
+                for e in error.errors(include_url=False, include_context=False, include_input=False)
+            }
+        ) from None
+
+
+def invalid(fields: Mapping[str, str]) -> InvalidRequest:
+    """The error that names these fields with what is wrong; some of them where they are many."""
+    some = dict(list(fields.items())[:MAX_FIELD_ERRORS])
+    summary = "; ".join(f"{field}: {why}" for field, why in list(some.items())[:3])
+    return InvalidRequest(f"The request is not valid: {summary}.", some)
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    parts = map(str, loc)
+    return ".".join(part for part in parts if not part.startswith(UNION))[:MAX_ECHO]
 
 
 def _friendly(kind: str, message: str) -> str:

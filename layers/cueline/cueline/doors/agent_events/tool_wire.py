@@ -1,0 +1,246 @@
+"""Tool configurations in requests: shapes that the published clients read, with more in them.
+
+type               is, and has beside what the public schema knows
+dynamic_vectara    `tol_<function>`: a Python function shipped with the bundle; or `http`
+lambda             `function_name`, `parameters`
+mcp                `server`, `tool_name`
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
+
+from cueline.doors.agent_events.schemas import ArgumentSchema
+from cueline.doors.agent_events.wire import UNION, Name, Template, Wire
+from cueline.errors import NotBuilt
+
+PREFIX = "tol_"
+NOT_BUILT = frozenset(
+    {
+        "corpora_search",
+        "web_search",
+        "web_get",
+        "sub_agent",
+        "artifact_create",
+        "artifact_read",
+        "artifact_grep",
+        "image_read",
+        "document_conversion",
+        "get_document_text",
+    }
+)
+"""Types that the public schema has."""
+SECRETS = "cueline/tools/"
+"""The names of the secrets that tools may use begin so: the deployment may read no others."""
+FUNCTIONS = "cueline-tool-"
+"""The same for Lambda functions."""
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_FUNCTION = re.compile(
+    rf"(?:arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{{12}}:function:)?"
+    rf"{FUNCTIONS}[0-9A-Za-z_-]{{1,{64 - len(FUNCTIONS)}}}(?::[0-9A-Za-z$_-]{{1,128}})?"
+)
+_HEADER = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]{1,100}")
+_CREDENTIAL = re.compile(
+    r"authori[sz]ation|cookie|token|secret|passw|credential|signature|(?:api|access)[-_]?key"
+    r"|(?:^|[-_])(?:auth|session|sid|jwt|key|sig)(?:$|[-_])",
+    re.IGNORECASE,
+)
+_CREDENTIAL_VALUE = re.compile(r"\s*(?:bearer|basic|digest|token)\s", re.IGNORECASE)
+_OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+_REFERENCE = re.compile(r"(?:session|agent)(?:\.[^.\s]{1,100}){1,10}")
+
+
+# --- types of fields -----------------------------------------------------------------------------
+
+
+def _tool_id(value: str) -> str:
+    if not re.fullmatch(rf"{PREFIX}[0-9A-Za-z_-]{{1,100}}", value):
+        raise ValueError(f"must be `{PREFIX}` and up to 100 letters, digits, `_` or `-`")
+    return value
+
+
+def _url(value: str) -> str:
+    """Raises nothing that shows the URL: it may carry what it should not."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must begin with https:// or http:// and a host")
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("must be printable ASCII without spaces; escape the rest with %")
+    if "@" in parts.netloc:
+        raise ValueError(f"must carry no user name or password. {_WHERE_SECRETS_GO}")
+    for name, given in parse_qsl(parts.query):
+        if _CREDENTIAL.search(name) and not _PLACEHOLDER.search(given):
+            raise ValueError(f"must carry no credentials. {_WHERE_SECRETS_GO}")
+    if _PLACEHOLDER.search(parts.scheme + parts.netloc):
+        raise ValueError("may have `{...}` in its path and query only")
+    return value
+
+
+_WHERE_SECRETS_GO = (
+    f"Put the value in Secrets Manager, under a name that begins with `{SECRETS}`, and give that "
+    "name in `secret_headers`"
+)
+
+
+def _header_names(headers: Mapping[str, str]) -> None:
+    names = [name.lower() for name in headers]
+    for name in names:
+        if not _HEADER.fullmatch(name):
+            raise ValueError("has a name that no header may have")
+        if name in _OWN_HEADERS:
+            raise ValueError(f"must not have `{name}`, which is made for each request")
+    if len(set(names)) < len(names):
+        raise ValueError("names a header twice")
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    _header_names(headers)
+    for name, value in headers.items():
+        if _CREDENTIAL.search(name) or _CREDENTIAL_VALUE.match(value):
+            raise ValueError(f"must not have credentials, as `{name}` is. {_WHERE_SECRETS_GO}")
+        if not value.isascii() or not value.isprintable():
+            raise ValueError(f"has a value for `{name}` that no header may have")
+    return headers
+
+
+def _secret_headers(headers: dict[str, str]) -> dict[str, str]:
+    _header_names(headers)
+    for name, secret in headers.items():
+        if not re.fullmatch(rf"{SECRETS}[0-9A-Za-z/_+=.@-]{{1,400}}", secret):
+            raise ValueError(
+                f"needs for `{name}` the name of a secret in Secrets Manager, which begins with "
+                f"`{SECRETS}`: the deployment may read no others"
+            )
+    return headers
+
+
+def _function_name(value: str) -> str:
+    if not _FUNCTION.fullmatch(value):
+        raise ValueError(
+            f"must be the name or ARN of a Lambda function whose name begins with `{FUNCTIONS}`: "
+            "the deployment may invoke no others"
+        )
+    return value
+
+
+def _overrides(arguments: dict[str, Any]) -> dict[str, Any]:
+    for name, value in arguments.items():
+        if not isinstance(value, dict) or "$ref" not in value:
+            continue
+        reference = value["$ref"]
+        if len(value) > 1 or not (isinstance(reference, str) and _REFERENCE.fullmatch(reference)):
+            raise ValueError(
+                f'must give `{name}` as a value, or as {{"$ref": "session.metadata.<field>"}} alone'
+            )
+    return arguments
+
+
+Url = Annotated[str, Field(max_length=2_000), AfterValidator(_url)]
+Headers = Annotated[dict[str, str], Field(max_length=50), AfterValidator(_headers)]
+SecretHeaders = Annotated[dict[str, str], Field(max_length=50), AfterValidator(_secret_headers)]
+
+
+# --- tools ---------------------------------------------------------------------------------------
+
+
+class Remote(Wire):
+    """Where a tool is, and what is sent with each request to it."""
+
+    url: Url
+    headers: Headers | None = None
+    secret_headers: SecretHeaders | None = None
+
+    @field_validator("secret_headers")
+    @classmethod
+    def _once(cls, secret: dict[str, str] | None, info: ValidationInfo) -> dict[str, str] | None:
+        plain = {name.lower() for name in info.data.get("headers") or ()}
+        if twice := sorted(plain & {name.lower() for name in secret or ()}):
+            raise ValueError(f"must not have `{twice[0]}`, which `headers` has")
+        return secret
+
+
+class Http(Remote):
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] | None = None
+    parameters: Annotated[ArgumentSchema | None, Field(validate_default=True)] = None
+
+    @field_validator("parameters")
+    @classmethod
+    def _fill(cls, schema: dict[str, Any] | None, info: ValidationInfo) -> dict[str, Any] | None:
+        known = (schema or {}).get("properties", {})
+        for name in _PLACEHOLDER.findall(info.data.get("url", "")):
+            if name not in known:
+                raise ValueError(f"must have the property `{name}`, which the URL names")
+        return schema
+
+
+class Server(Remote):
+    @field_validator("url")
+    @classmethod
+    def _fixed(cls, url: str) -> str:
+        if _PLACEHOLDER.search(url):
+            raise ValueError("must not have `{...}`")
+        return url
+
+
+class ToolFields(Wire):
+    tool_id: Annotated[str, AfterValidator(_tool_id)]
+    description_template: Template | None = None
+    argument_override: Annotated[dict[str, Any], AfterValidator(_overrides)] | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=240)] | None = None
+    approval: Literal["never", "required"] | None = None
+    repeatable: bool | None = None
+
+
+class DynamicVectara(ToolFields):
+    type: Literal["dynamic_vectara"]
+    http: Annotated[Http | None, Field(validate_default=True)] = None
+
+    @field_validator("http")
+    @classmethod
+    def _something(cls, http: Http | None, info: ValidationInfo) -> Http | None:
+        tool_id = info.data.get("tool_id")
+        if http is None and tool_id and not tool_id.removeprefix(PREFIX).isidentifier():
+            raise ValueError(f"is required, where tool_id is not `{PREFIX}<Python function>`")
+        return http
+
+
+class Lambda(ToolFields):
+    type: Literal["lambda"]
+    function_name: Annotated[str, AfterValidator(_function_name)]
+    parameters: ArgumentSchema | None = None
+
+
+class Mcp(ToolFields):
+    type: Literal["mcp"]
+    server: Server
+    tool_name: Annotated[Name, Field(max_length=128)] | None = None
+
+
+def _type(value: Any) -> str | None:
+    kind = value.get("type") if isinstance(value, dict) else None
+    if not isinstance(kind, str):
+        return None
+    if kind in NOT_BUILT:
+        raise NotBuilt(f"The tool type `{kind}`")
+    return UNION + kind
+
+
+Tool = DynamicVectara | Lambda | Mcp
+ToolConfiguration = Annotated[
+    Annotated[DynamicVectara, Tag(f"{UNION}dynamic_vectara")]
+    | Annotated[Lambda, Tag(f"{UNION}lambda")]
+    | Annotated[Mcp, Tag(f"{UNION}mcp")],
+    Discriminator(
+        _type,
+        custom_error_type="tool_type",
+        custom_error_message="must be an object with a `type`: dynamic_vectara, lambda or mcp",
+    ),
+]
