@@ -5,13 +5,8 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cueline.adapters.dynamodb.items import (
-    Item,
-    agent_to_item,
-    segment_to_item,
-    session_to_item,
-    size_of,
-)
+from cueline.adapters.dynamodb.items import Item, segment_to_item, session_to_item, size_of
+from cueline.adapters.dynamodb.records import agent_to_item
 from cueline.engine.agent import Agent, AgentStep, Instruction
 from cueline.log.events import Answered, Input, TurnBegan
 from cueline.log.segment import Segment, Session
@@ -34,9 +29,9 @@ def turns_of(events: int) -> int:
 def create_agent(dynamodb: Any, model: str) -> None:
     """Under the model's name as its key."""
     now = int(time.time() * 1000)
-    said = (Instruction(name="main", template=INSTRUCTIONS),)
+    step = AgentStep(instructions=(Instruction(name="main", template=INSTRUCTIONS),))
     agent = Agent(
-        key=model, name=model, model=model, instructions=said, created_at=now, updated_at=now
+        key=model, name=model, model=model, steps={"main": step}, created_at=now, updated_at=now
     )
     dynamodb.put_item(TableName=TABLE, Item=agent_to_item(agent, uuid.uuid4().hex))
 
