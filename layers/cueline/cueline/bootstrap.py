@@ -28,6 +28,7 @@ from cueline.engine.failures import Failures
 from cueline.engine.inline import Inline
 from cueline.engine.model import Model
 from cueline.engine.ports import Ports
+from cueline.engine.tools import Toolbox
 from cueline.engine.turn import Limits
 from cueline.engine.worker import Worker
 from cueline.errors import ModelError, Unavailable, unexpected
@@ -106,7 +107,16 @@ def failures() -> Failures:
 def _turn_ports() -> Ports:
     """Turns use what they know of an agent for a while; only they do."""
     agents = CachedAgents(ports().agents, ports().clock, settings().agent_cache_seconds)
-    return replace(ports(), agents=agents)
+    return replace(ports(), agents=agents, toolbox=_toolbox())
+
+
+def _toolbox() -> Toolbox:
+    from cueline.adapters.tools.secrets import Secrets
+    from cueline.adapters.tools.toolbox import ConfiguredToolbox
+
+    given = settings()
+    secrets = Secrets(aws.secret, given.tool_secret_prefix)
+    return ConfiguredToolbox(given.tool_network, secrets, cache(aws.lambda_client))
 
 
 def model() -> Model:

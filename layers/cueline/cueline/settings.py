@@ -2,12 +2,15 @@
 
 import os
 import re
+from ipaddress import ip_network
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, Json, SecretStr, field_validator, model_validator
 
 ORIGIN = re.compile(r"https?://[^\s/,*?#@]+")
+# A host's name or address, and perhaps a port.
+HOST = re.compile(r"([\w-]+(\.[\w-]+)*\.?|\[[0-9a-fA-F:.]+\])(:\d{1,5})?")
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -42,6 +45,10 @@ class Settings(BaseModel):
     model_secret_arn: str = ""
     openai_base_url: str = ""
     openai_api_key: SecretStr = SecretStr("")
+    tool_network: frozenset[str] = frozenset()
+    """What tools may reach beside the public internet; separated by commas."""
+    tool_secret_prefix: str = Field(default="cueline/tools/", min_length=1)
+    """Of the names of secrets that tools may send."""
     aws_endpoint_url: str = ""
     aws_lambda_runtime_api: str = ""
     """Set by Lambda, which stops a process between a response and the next request."""
@@ -57,11 +64,29 @@ class Settings(BaseModel):
             raise ValueError("ALLOWED_ORIGINS are such as https://example.com,https://example.org")
         return origins
 
+    @field_validator("tool_network", mode="before")
+    @classmethod
+    def _reachable(cls, given: object) -> object:
+        if not isinstance(given, str):
+            return given
+        parts = frozenset(part.strip() for part in given.split(","))
+        if not all(map(_is_reachable, parts)):
+            raise ValueError("TOOL_NETWORK is such as api.internal,api.internal:8080,10.0.0.0/16")
+        return parts
+
     @model_validator(mode="after")
     def _open_on_loopback_only(self) -> Self:
         if self.auth == "off" and urlsplit(self.aws_endpoint_url).hostname not in LOOPBACK:
             raise ValueError("AUTH=off is for a local stack, where AWS_ENDPOINT_URL is loopback")
         return self
+
+
+def _is_reachable(part: str) -> bool:
+    try:
+        # All addresses at once would be the end of the guard.
+        return ip_network(part).prefixlen > 0
+    except ValueError:
+        return bool(HOST.fullmatch(part))
 
 
 def from_environment() -> Settings:

@@ -11,8 +11,11 @@ from botocore.config import Config
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sqs import SQSClient
 
+TOOL_SECONDS = 245
+"""Just above the longest timeout that a tool may have."""
 # Clients may be shared by threads; a session that makes them may not.
 _making = threading.Lock()
 
@@ -48,14 +51,20 @@ def sqs_client() -> "SQSClient":
     return cast("SQSClient", _client("sqs"))
 
 
+def lambda_client() -> "LambdaClient":
+    """For tools: patient, and never sends a call twice, as it may have had its effect."""
+    patient = Config(retries={"total_max_attempts": 1}, read_timeout=TOOL_SECONDS)
+    return cast("LambdaClient", _client("lambda", client_config().merge(patient)))
+
+
 def secret(arn: str) -> str:
-    """The secret's string: a model provider's API key."""
+    """The secret's string, by its ARN or its name."""
     return str(_client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"])
 
 
-def _client(service: str) -> Any:
+def _client(service: str, config: Config | None = None) -> Any:
     with _making:
-        return _session().create_client(service, config=client_config())
+        return _session().create_client(service, config=config or client_config())
 
 
 def _as_it_is(
