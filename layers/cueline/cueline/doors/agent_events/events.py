@@ -6,98 +6,101 @@ of our own.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from cueline.doors.agent_events import lists, wire
-from cueline.engine.ports import Ports
-from cueline.engine.sessions import find
-from cueline.errors import EventNotFound, InvalidPageKey
+from cueline.doors.agent_events import wire
+from cueline.engine.prompt import INVOKE_SKILL
 from cueline.log.events import (
     Answered,
+    Compacted,
+    Decision,
     Event,
     Input,
     InputsFailed,
     PartlyAnswered,
     Recorded,
+    SkillLoaded,
+    Spoke,
+    StepChanged,
     Thinking,
     ToolInput,
     ToolOutput,
     TurnFailed,
     TurnInterrupted,
+    TurnSuspended,
     event_id,
-    offset_in,
 )
 from cueline.log.segment import Session
 
-MOST_READS = 20
-"""Reads of the log for one page; then it ends early, and says where the list goes on."""
+TRANSIENT = frozenset({"context_limit_exceeded", "step_transition_limit_exceeded"})
+"""Codes of failures that the schema has types for, but only for who waits; see `told`."""
+
+Fields = dict[str, Any]
 
 
-def page(ports: Ports, agent_key: str, session_key: str, query: lists.ListQuery) -> dict[str, Any]:
-    """Shown events, oldest first. `include_hidden` changes nothing: nothing can be hidden yet."""
-    session, _ = find(ports, agent_key, session_key)
-    shown, last = _read(ports, session, _after(session, query.page_key), query.limit)
-    more = None if last is None else event_id(session.id, session.incarnation, last)
-    return {"events": shown, "metadata": lists.page_metadata(more)}
+def to_wire(session: Session, recorded: Recorded) -> Fields | None:
+    """The event as the public schema has it, or None for bookkeeping, and for what is erased.
 
-
-def get(ports: Ports, agent_key: str, session_key: str, event: str) -> dict[str, Any]:
-    """Raises EventNotFound also for ids of other sessions, and of what is not shown."""
-    session, _ = find(ports, agent_key, session_key)
-    offset = offset_in(event, session.id, session.incarnation)
-    if offset is not None:
-        for recorded in ports.log.read(session.id, session.incarnation, offset - 1, 1):
-            wired = to_wire(session, recorded)
-            if wired and recorded.offset == offset:
-                return wired
-    raise EventNotFound(event)
-
-
-def to_wire(session: Session, recorded: Recorded) -> dict[str, Any] | None:
-    """The event as the public schema has it, or None for bookkeeping.
-
-    `offset`, `turn_id`, `error`, `interrupted` and `truncated` are our own.
+    Of our own are `offset`, `turn_id`, `error`, `interrupted`, `truncated`, `hide_reason`,
+    `approval_required`, `refused`, `approvals`, and `decision`.
     """
-    fields = _fields(recorded.event)
-    return None if fields is None else _placed(session, recorded, fields)
+    fields = None if recorded.mark == "erased" else _fields(recorded.event)
+    if fields is None:
+        return None
+    hidden = {"hide_reason": "manual"} if recorded.mark else {}
+    return {**_placed(session, recorded, fields), **hidden}
 
 
-def told(session: Session, recorded: Recorded) -> dict[str, Any] | None:
-    """The same for who waits; an interruption is told, but not listed afterwards."""
-    if isinstance(recorded.event, TurnInterrupted):
-        return _placed(session, recorded, {"type": "session_interrupted"})
+def told(session: Session, recorded: Recorded) -> Fields | None:
+    """The same for who waits: without what is hidden, with what is told but not listed."""
+    match recorded.event:
+        case _ if recorded.mark:
+            return None
+        case TurnInterrupted():
+            return _placed(session, recorded, {"type": "session_interrupted"})
+        case TurnFailed(code=code, message=message) if code in TRANSIENT:
+            return _placed(session, recorded, {"type": code, "message": message})
     return to_wire(session, recorded)
 
 
-def _placed(session: Session, recorded: Recorded, fields: dict[str, Any]) -> dict[str, Any]:
+def _placed(session: Session, recorded: Recorded, fields: Fields) -> Fields:
     turn = getattr(recorded.event, "turn", "")
+    own_id = event_id(session.id, session.incarnation, recorded.offset)
     return {
-        "id": event_id(session.id, session.incarnation, recorded.offset),
+        "id": own_id,
         "session_key": session.session_key,
         "created_at": wire.timestamp(recorded.created_at),
         "offset": recorded.offset,
         **({"turn_id": turn} if turn else {}),
+        **({"summary_key": own_id} if isinstance(recorded.event, Compacted) else {}),
         **fields,
     }
 
 
-def _fields(event: Event) -> dict[str, Any] | None:
+def _fields(event: Event) -> Fields | None:
     match event:
-        case Input(source="user") if event.texts:
-            messages = [{"type": "text", "content": text} for text in event.texts]
-            return {"type": "input_message", "messages": messages}
+        case Input(source="user"):
+            return _input(event)
         case Thinking():
             return {"type": "thinking", "content": event.text}
-        case ToolInput():
-            return {**_call(event), "tool_input": _object(event.arguments, "arguments")}
-        case ToolOutput():
-            output = _object(event.output, "output")
-            return {**_call(event), "tool_output": output, "error": event.error}
+        case ToolInput() | ToolOutput():
+            return _call(event)
+        case SkillLoaded():
+            return {"type": "skill_load", "skill_name": event.skill, "content": event.content}
+        case StepChanged():
+            return _transition(event)
+        case Compacted():
+            return _compaction(event)
+        case TurnSuspended():
+            return _approvals(event.calls)
+        case Spoke():
+            return _said(event.text, event.schema_name)
         case Answered():
             cut = {"truncated": True} if event.cut else {}
-            return {"type": "agent_output", "content": event.text, **cut}
+            return {**_said(event.text, event.schema_name), **cut}
         case PartlyAnswered():
-            return {"type": "agent_output", "content": event.text, "interrupted": True}
+            return {**_said(event.text), "interrupted": True}
         case TurnFailed():
             return _failure(event.text, event.code, event.message, event.retryable)
         case InputsFailed():
@@ -105,66 +108,118 @@ def _fields(event: Event) -> dict[str, Any] | None:
     return None
 
 
-def _call(event: ToolInput | ToolOutput) -> dict[str, Any]:
-    return {
-        "type": event.type,
-        "tool_call_id": event.call,
-        "tool_configuration_name": event.tool,
-        "tool_name": event.tool,
-    }
+def _said(text: str, schema_name: str = "") -> Fields:
+    """What the model's token limit has cut is no JSON, and shown as it is."""
+    if schema_name:
+        kind = {"type": "structured_output", "schema_name": schema_name}
+        return {**kind, "content": _value(text)}
+    return {"type": "agent_output", "content": text}
 
 
-def _failure(text: str, code: str, message: str, retryable: bool) -> dict[str, Any]:
+def _failure(text: str, code: str, message: str, retryable: bool) -> Fields:
     """What was said before, then what failed: some callers show nothing but the content."""
     return {
-        "type": "agent_output",
-        "content": f"{text}\n\n[{message}]" if text else message,
+        **_said(f"{text}\n\n[{message}]" if text else message),
         "error": {"code": code, "message": message, "retryable": retryable},
     }
 
 
-def _object(text: str, name: str) -> dict[str, Any]:
-    """The schema wants an object; what is none, or no JSON, goes under `name`."""
-    try:
-        value = json.loads(text, parse_constant=lambda _: _none())
-    except (ValueError, RecursionError):
-        value = text
+# --- inputs --------------------------------------------------------------------------------------
+
+
+def _input(event: Input) -> Fields | None:
+    """Skills come first, as they are loaded before anything is answered."""
+    messages = [{"type": "skill", "skill_name": name} for name in event.skills]
+    messages += [{"type": "text", "content": text} for text in event.texts]
+    more: Fields = {}
+    if event.decision:
+        messages.append({"type": "text", "content": _decided(event.call, event.decision)})
+        more["decision"] = _decision(event.call, event.decision)
+    return {"type": "input_message", "messages": messages, **more} if messages else None
+
+
+def _decided(call: str, decision: Decision) -> str:
+    match decision.verdict:
+        case "approve":
+            what = f"The tool call {call} is approved."
+        case "edit":
+            what = f"The tool call {call} is approved with other arguments."
+        case "reject":
+            what = f"The tool call {call} is rejected."
+    return f"{what} {decision.note}".strip()
+
+
+def _decision(call: str, decision: Decision) -> Fields:
+    edited = decision.verdict == "edit"
+    return {
+        "tool_call_id": call,
+        "verdict": decision.verdict,
+        **({"arguments": _object(decision.arguments, "arguments")} if edited else {}),
+        **({"note": decision.note} if decision.note else {}),
+    }
+
+
+# --- tools, steps, compactions -------------------------------------------------------------------
+
+
+def _call(event: ToolInput | ToolOutput) -> Fields | None:
+    if event.tool == INVOKE_SKILL and not event.configuration:
+        return None  # what it loads is shown by itself
+    call = {
+        "type": event.type,
+        "tool_call_id": event.call,
+        "tool_configuration_name": event.configuration or event.tool,
+        "tool_name": event.own_name or event.tool,
+    }
+    if isinstance(event, ToolInput):
+        approval = {"approval_required": True} if event.approval else {}
+        return {**call, "tool_input": _object(event.arguments, "arguments"), **approval}
+    refused = {"refused": True} if event.refused else {}
+    return {**call, "tool_output": _object(event.output, "output"), "error": event.error, **refused}
+
+
+def _approvals(calls: Sequence[str]) -> Fields:
+    what = f"tool call {calls[0]}" if len(calls) == 1 else f"tool calls {', '.join(calls)}"
+    return {
+        **_said(f"Waiting for approval of the {what}."),
+        "approvals": [{"tool_call_id": call} for call in calls],
+    }
+
+
+def _transition(event: StepChanged) -> Fields:
+    return {
+        "type": "step_transition",
+        "from_step": event.from_step,
+        "to_step": event.to_step,
+        "content": f"The agent has gone on from step {event.from_step} to step {event.to_step}.",
+    }
+
+
+def _compaction(event: Compacted) -> Fields:
+    return {
+        "type": "compaction",
+        "turns_compacted": event.turns,
+        "events_compacted": event.events,
+        "summary_text": event.summary,
+    }
+
+
+# --- JSON that a model or a tool has written -----------------------------------------------------
+
+
+def _object(text: str, name: str) -> Fields:
+    """The schema wants an object; what is none goes under `name`."""
+    value = _value(text)
     return value if isinstance(value, dict) else {name: value}
+
+
+def _value(text: str) -> Any:
+    """The JSON value; the text itself where it is no JSON that every client can read."""
+    try:
+        return json.loads(text, parse_constant=lambda _: _none())
+    except (ValueError, RecursionError):
+        return text
 
 
 def _none() -> None:
     raise ValueError
-
-
-# --- paging --------------------------------------------------------------------------------------
-
-
-def _after(session: Session, page_key: str | None) -> int:
-    """A page key is the id of the last event that was looked at."""
-    if page_key is None:
-        return -1
-    offset = offset_in(page_key, session.id, session.incarnation)
-    if offset is None:
-        raise InvalidPageKey
-    return offset
-
-
-def _read(
-    ports: Ports, session: Session, after: int, limit: int
-) -> tuple[list[dict[str, Any]], int | None]:
-    """What is shown after offset `after`, and where more may follow; None at the end."""
-    shown: list[dict[str, Any]] = []
-    size = 0
-    for _ in range(MOST_READS):
-        # A plain turn has about as many events that are not shown as are.
-        count = 2 * (limit - len(shown)) + 1
-        for recorded in (found := ports.log.read(session.id, session.incarnation, after, count)):
-            if wired := to_wire(session, recorded):
-                size += len(json.dumps(wired))
-                if len(shown) == limit or (shown and size > lists.MAX_PAGE_BYTES):
-                    return shown, after
-                shown.append(wired)
-            after = recorded.offset
-        if len(found) < count:
-            return shown, None
-    return shown, after

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cueline.doors.agent_events import agents, events, sessions
+from cueline.doors.agent_events import agents, history, sessions
 from cueline.doors.agent_events.body import raw_body, read_json
 from cueline.doors.agent_events.creation import Creation
 from cueline.doors.agent_events.idempotency import idempotency_key
@@ -44,6 +44,11 @@ class Call:
     @property
     def event(self) -> str:
         return event_id_in(self.path["event_id"])
+
+    @property
+    def marked(self) -> tuple[str, str, str, str]:
+        """The event, and the request that marks it."""
+        return *self.session, self.event, self.request_id
 
     @property
     def list_query(self) -> ListQuery:
@@ -109,11 +114,11 @@ ROUTES = (
     Route("GET", _SESSION, lambda c: sessions.get(c.ports, *c.session)),
     Route("PATCH", _SESSION, lambda c: sessions.update(c.ports, *c.session, c.json)),
     Route("DELETE", _SESSION, lambda c: sessions.delete(c.ports, *c.session, c.request_id), 204),
-    Route("GET", _EVENTS, lambda c: events.page(c.ports, *c.session, c.list_query)),
-    Route("GET", _EVENT, lambda c: events.get(c.ports, *c.session, c.event)),
-    Route("DELETE", _EVENT, _not_built("Deleting an event")),
-    Route("POST", _EVENT + "/hide", _not_built("Hiding an event")),
-    Route("POST", _EVENT + "/unhide", _not_built("Unhiding an event")),
+    Route("GET", _EVENTS, lambda c: history.page(c.ports, *c.session, c.list_query)),
+    Route("GET", _EVENT, lambda c: history.get(c.ports, *c.session, c.event)),
+    Route("DELETE", _EVENT, lambda c: history.delete(c.ports, *c.marked), 204),
+    Route("POST", _EVENT + "/hide", lambda c: history.hide(c.ports, *c.marked)),
+    Route("POST", _EVENT + "/unhide", lambda c: history.unhide(c.ports, *c.marked)),
     Route("GET", _AGENT + "/identity", _not_built("An agent's identity")),
     Route("PATCH", _AGENT + "/identity", _not_built("An agent's identity")),
     Route("GET", _ARTIFACTS, _not_built("Listing artifacts")),
