@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cueline.adapters.tools.lambda_ import PREFIX
 from cueline.bootstrap import SHORTEST_SECRET
 from cueline.settings import Settings
 from local import template
@@ -21,6 +22,14 @@ SOURCE = template.load()
 FUNCTIONS = template.functions(SOURCE)
 SAM = ROOT / ".envs/sam/bin"
 HANDLERS = sorted((ROOT / "functions").rglob("*.py"))
+OWN = ":${AWS::Region}:${AWS::AccountId}:"
+OF_TOOLS = {
+    "lambda": {"Fn::Sub": f"arn:${{AWS::Partition}}:lambda{OWN}function:{PREFIX}*"},
+    "secretsmanager": {
+        "Fn::Sub": f"arn:${{AWS::Partition}}:secretsmanager{OWN}secret:"
+        f"{Settings.model_fields['tool_secret_prefix'].default}*"
+    },
+}
 
 
 def of_type(resources: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
@@ -151,10 +160,41 @@ def test_a_secret_is_read_only_by_functions_that_use_it(
                 "Resource": {"Ref": secret}}  # fmt: skip
     roles = of_type(expanded, "AWS::IAM::Role").items()
     assert {name for name, role in roles if json.dumps(allowing) in json.dumps(role)} == readers
+    known = ({"Ref": "ModelSecretArn"}, {"Ref": "TokenSecret"}, OF_TOOLS["secretsmanager"])
     everywhere = [one["Resource"] for one in statements(expanded) if "secret" in str(one["Action"])]
-    assert all(
-        resource in ({"Ref": "ModelSecretArn"}, {"Ref": "TokenSecret"}) for resource in everywhere
-    )
+    assert all(resource in known for resource in everywhere)
+
+
+@pytest.mark.parametrize("service", OF_TOOLS)
+def test_only_functions_that_run_turns_reach_what_is_a_tools(
+    expanded: dict[str, Any], service: str
+) -> None:
+    roles = of_type(expanded, "AWS::IAM::Role").items()
+    allowed = {name for name, role in roles if json.dumps(OF_TOOLS[service]) in json.dumps(role)}
+    assert allowed == {"AgentEventsFunctionRole", "WorkerFunctionRole"}
+    for statement in statements(expanded):
+        if "lambda:" in str(statement["Action"]):
+            assert statement["Resource"] == OF_TOOLS["lambda"]
+
+
+@pytest.mark.parametrize(
+    ("network", "taken"),
+    [
+        ("", True),
+        ("api.internal", True),
+        ("api.internal:8080, 10.0.0.0/16,fd00::/8,[fd00::1]:8080", True),
+        ("https://api.internal", False),
+        ("api.internal,", False),
+        ("*.internal", False),
+    ],
+)
+def test_a_network_is_refused_alike_before_and_after_deployment(network: str, taken: bool) -> None:
+    pattern = SOURCE["Parameters"]["ToolNetwork"]["AllowedPattern"]
+    assert bool(re.search(pattern, network)) == taken
+    if network:
+        given = {"table_name": "t", "wake_ups_url": "u", "tool_network": network}
+        with nullcontext() if taken else pytest.raises(ValueError, match="TOOL_NETWORK"):
+            Settings.model_validate(given)
 
 
 def test_the_secret_that_signs_tokens_is_random_and_long() -> None:
