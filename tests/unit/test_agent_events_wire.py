@@ -4,13 +4,15 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
-from cueline.doors.agent_events import wire
+from cueline.doors.agent_events import agent_wire, posted, schemas, tool_wire, wire
+from cueline.doors.agent_events.agent_shapes import changed, checked, to_wire, whole
 from cueline.doors.agent_events.keys import agent_key_in, new_key
 from cueline.doors.agent_events.lists import list_query, text_filter
-from cueline.errors import CuelineError, NotBuilt, NotFound
+from cueline.errors import CuelineError, InvalidRequest, NotBuilt, NotFound
 from tests.clock import FakeClock
 
 anything = st.recursive(
@@ -21,20 +23,30 @@ anything = st.recursive(
 
 
 def bodies(model: type[wire.Wire]) -> st.SearchStrategy[dict[str, Any]]:
-    return st.fixed_dictionaries({}, optional=dict.fromkeys(model.model_fields, anything))
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    return st.fixed_dictionaries({}, optional=dict.fromkeys(names, anything))
 
 
 @pytest.mark.parametrize(
     "model",
     [
-        wire.CreateAgent,
-        wire.ReplaceAgent,
-        wire.UpdateAgent,
+        agent_wire.CreateAgent,
+        agent_wire.ReplaceAgent,
+        agent_wire.UpdateAgent,
         wire.CreateSession,
         wire.UpdateSession,
-        wire.InputMessage,
-        wire.Step,
-        wire.InlineInstruction,
+        posted.InputMessage,
+        agent_wire.Step,
+        agent_wire.InlineInstruction,
+        agent_wire.OutputParser,
+        agent_wire.JsonSchema,
+        agent_wire.NextStep,
+        agent_wire.Reminder,
+        agent_wire.Limits,
+        tool_wire.DynamicVectara,
+        tool_wire.Http,
+        tool_wire.Lambda,
+        tool_wire.Mcp,
     ],
 )
 @given(data=st.data())
@@ -43,6 +55,122 @@ def test_whatever_is_sent_only_errors_of_ours_come_out(
 ) -> None:
     with suppress(CuelineError):
         wire.parse(model, data.draw(bodies(model)))
+
+
+@given(anything, st.sampled_from(["type", "properties", "items", "required"]))
+def test_whatever_is_given_as_a_schema_only_errors_of_ours_come_out(value: Any, field: str) -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(schemas.AnswerSchema | schemas.ArgumentSchema)
+    for schema in (value, {"type": "object", field: value}):
+        with suppress(ValidationError):
+            schemas.strict_problem({"type": "object", **adapter.validate_python(schema)})
+
+
+# --- agents that come and go ---------------------------------------------------------------------
+
+keys = st.sampled_from(["a", "b", "c"])
+steps = st.fixed_dictionaries(
+    {
+        "instructions": st.lists(
+            st.fixed_dictionaries({"name": keys, "template": keys, "enabled": st.booleans()}),
+            max_size=2,
+        )
+    },
+    optional={
+        "output_parser": st.sampled_from(
+            [
+                {"type": "default"},
+                {
+                    "type": "structured",
+                    "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": False},
+                },
+            ]
+        ),
+        "reminders": st.lists(
+            st.fixed_dictionaries(
+                {"template": keys, "hooks": st.sampled_from([["input_message"], ["tool_output"]])}
+            ),
+            max_size=2,
+        ),
+        "next_steps": st.lists(
+            st.fixed_dictionaries(
+                {"step_name": keys}, optional={"condition": st.sampled_from(["true", "1 == 1"])}
+            ),
+            max_size=2,
+        ),
+        "allowed_tools": st.none() | st.lists(keys, max_size=2),
+        "allowed_skills": st.none() | st.lists(keys, max_size=2),
+        "reentry_step": st.none() | keys,
+    },
+)
+tools = st.fixed_dictionaries(
+    {"tool_id": st.sampled_from(["tol_a", "tol_b"])},
+    optional={
+        "description_template": keys,
+        "argument_override": st.dictionaries(keys, st.integers(0, 3), max_size=2),
+        "timeout_seconds": st.sampled_from([1, 0.5, 240]),
+        "approval": st.sampled_from(["never", "required"]),
+        "repeatable": st.booleans(),
+    },
+).flatmap(
+    lambda common: st.sampled_from(
+        [
+            {**common, "type": "dynamic_vectara"},
+            {**common, "type": "dynamic_vectara", "http": {"url": "https://a", "method": "PUT"}},
+            {**common, "type": "lambda", "function_name": "cueline-tool-a"},
+            {**common, "type": "mcp", "server": {"url": "https://a", "headers": {"x": "y"}}},
+        ]
+    )
+)
+skills = st.fixed_dictionaries({"description": keys, "content": keys})
+fields: dict[str, st.SearchStrategy[Any]] = {
+    "description": st.none() | keys,
+    "metadata": st.none() | st.dictionaries(keys, keys, max_size=1),
+    "enabled": st.none() | st.booleans(),
+    "compaction": st.none() | st.sampled_from([{}, {"enabled": False}, {"keep_recent_inputs": 9}]),
+    "limits": st.none() | st.sampled_from([{}, {"cost": 0.5}, {"tokens": 9, "seconds": 1}]),
+}
+
+
+def maps(entries: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(keys, entries, max_size=3)
+
+
+creations = st.fixed_dictionaries(
+    {
+        "name": keys,
+        "tool_configurations": maps(tools),
+        "model": st.fixed_dictionaries({"name": keys}, optional={"parameters": st.just({"x": 1})}),
+        "steps": maps(steps),
+        "first_step_name": keys,
+    },
+    optional={**fields, "skills": maps(skills)},
+)
+updates = st.fixed_dictionaries(
+    {},
+    optional={
+        **fields,
+        "skills": st.none() | maps(st.none() | skills),
+        "tool_configurations": st.none() | maps(st.none() | tools),
+        "steps": st.none() | maps(st.none() | steps),
+        "first_step_name": keys,
+        "first_step": steps | st.fixed_dictionaries({}, optional={"name": keys}),
+    },
+)
+
+
+@settings(max_examples=300)
+@given(creations, st.lists(updates, max_size=3))
+def test_whatever_an_agent_has_become_it_can_be_put_back(
+    creation: dict[str, Any], later: list[dict[str, Any]]
+) -> None:
+    with suppress(InvalidRequest):
+        agent = checked(whole(wire.parse(agent_wire.CreateAgent, creation), "k"))
+        for update in later:
+            with suppress(InvalidRequest):
+                agent = checked(changed(agent, wire.parse(agent_wire.UpdateAgent, update)))
+        assert agent.first_step in agent.steps
+        again = whole(wire.parse(agent_wire.ReplaceAgent, to_wire(agent)), "k")
+        assert again == agent
 
 
 @given(st.dictionaries(st.sampled_from(["limit", "page_key", "filter", "enabled"]), st.text()))
@@ -61,7 +189,7 @@ def test_whatever_is_asked_only_errors_of_ours_come_out(query: dict[str, str]) -
     ],
 )
 def test_text_that_only_looks_like_a_template_is_taken_as_written(template: str) -> None:
-    given = wire.InlineInstruction(name="n", template=template)
+    given = agent_wire.InlineInstruction(name="n", template=template)
     assert given.template == template
 
 
@@ -85,7 +213,7 @@ def test_text_that_only_looks_like_a_template_is_taken_as_written(template: str)
 )
 def test_the_template_language_is_not_built(template: str) -> None:
     with pytest.raises(NotBuilt):
-        wire.InlineInstruction(name="n", template=template)
+        agent_wire.InlineInstruction(name="n", template=template)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,11 @@ def _url(value: str) -> str:
         raise ValueError(f"must carry no user name or password. {_WHERE_SECRETS_GO}")
     for name, given in parse_qsl(parts.query):
         if _CREDENTIAL.search(name) and not _PLACEHOLDER.search(given):
-            raise ValueError(f"must carry no credentials. {_WHERE_SECRETS_GO}")
+            raise ValueError(
+                f"must carry no credentials in its query, as `{name[:50]}` looks like. Send them "
+                f"as a header. {_WHERE_SECRETS_GO}. If it is none, write `{{...}}` there and give "
+                "it in `argument_override`"
+            )
     if _PLACEHOLDER.search(parts.scheme + parts.netloc):
         raise ValueError("may have `{...}` in its path and query only")
     return value
