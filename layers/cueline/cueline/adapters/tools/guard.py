@@ -151,9 +151,10 @@ def _redirected(request: httpx2.Request, response: httpx2.Response) -> httpx2.Re
     if request.url.scheme == "https" and url.scheme != "https":
         raise Refused("The server redirects from https to something that is not encrypted.")
     method, stream = request.method, request.stream
-    headers = {name: value for name, value in request.headers.items() if name != "host"}
+    headers = dict(request.headers)
     if url.origin != request.url.origin:
         headers = {name: value for name, value in headers.items() if name in _HARMLESS}
+    headers["host"] = url.netloc.decode("ascii")
     # As browsers do it.
     seen = response.status_code == 303 and method != "HEAD"
     if seen or (response.status_code in {301, 302} and method == "POST"):

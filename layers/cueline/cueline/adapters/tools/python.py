@@ -1,4 +1,4 @@
-"""Python functions that are shipped with the bundle: the public ones of `agent_tools`' modules."""
+"""Python functions that are shipped with the bundle: the public ones of a package's modules."""
 
 import asyncio
 import importlib
@@ -20,10 +20,8 @@ from cueline.errors import unexpected
 
 logger = logging.getLogger(__name__)
 
-PACKAGE = "agent_tools"
 
-
-def python_tool(configured: PythonTool, package: str = PACKAGE) -> Found:
+def python_tool(configured: PythonTool, package: str) -> Found:
     """The function that is configured, as `name` or `module.name`. Raises ToolError."""
     return _found(configured.function, package)
 

@@ -37,7 +37,8 @@ _FAILED = "The tool failed in a way that nobody expected. Whoever runs this depl
 class ConfiguredToolbox:
     """What stands behind each kind is imported once an agent has a tool of it.
 
-    `own_network` is the deployment's `TOOL_NETWORK`. Safe to use from several threads.
+    `own_network` is the deployment's `TOOL_NETWORK`, `functions` the package that Python tools
+    are in. Safe to use from several threads.
     """
 
     def __init__(
@@ -45,9 +46,10 @@ class ConfiguredToolbox:
         own_network: Collection[str],
         secrets: Secrets,
         lambda_client: Callable[[], "LambdaClient"],
+        functions: str = "agent_tools",
     ) -> None:
         self._own_network, self._secrets = own_network, secrets
-        self._lambda_client = lambda_client
+        self._lambda_client, self._functions = lambda_client, functions
 
     def specs(self, agent: Agent, session: Session) -> Sequence[ToolSpec]:
         taken: set[str] = set()
@@ -82,7 +84,7 @@ class ConfiguredToolbox:
             case PythonTool():
                 from cueline.adapters.tools.python import python_tool
 
-                return [python_tool(configured)]
+                return [python_tool(configured, self._functions)]
             case LambdaTool():
                 from cueline.adapters.tools.lambda_ import lambda_tool
 
