@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from cueline.doors.agent_events.schemas import AnswerSchema, strict_problem
 from cueline.doors.agent_events.tool_wire import ToolConfiguration
-from cueline.doors.agent_events.wire import Key, Metadata, Name, Template, Wire
+from cueline.doors.agent_events.wire import Key, Metadata, Name, RareWire, Template
 from cueline.engine import conditions
 from cueline.errors import NotBuilt
 
@@ -57,7 +57,7 @@ OfDeployment = Annotated[None, BeforeValidator(_of_deployment)]
 # --- steps ---------------------------------------------------------------------------------------
 
 
-class InlineInstruction(Wire):
+class InlineInstruction(RareWire):
     type: Annotated[Literal["inline"], _not("reference")] = "inline"
     name: Annotated[Name, Field(max_length=50)]
     template: Template
@@ -67,7 +67,7 @@ class InlineInstruction(Wire):
     enabled: bool | None = None
 
 
-class JsonSchema(Wire):
+class JsonSchema(RareWire):
     name: Annotated[str, AfterValidator(_schema_name)]
     definition: AnswerSchema = Field(alias="schema")
     strict: bool | None = None
@@ -80,7 +80,7 @@ class JsonSchema(Wire):
         return self
 
 
-class OutputParser(Wire):
+class OutputParser(RareWire):
     type: Literal["default", "structured"] = "default"
     json_schema: JsonSchema | None = None
 
@@ -91,19 +91,19 @@ class OutputParser(Wire):
         return self
 
 
-class Reminder(Wire):
+class Reminder(RareWire):
     type: Annotated[Literal["templated"], _not("glossary_expansion")] = "templated"
     template: Template
     template_type: Literal["velocity"] | None = None
     hooks: Annotated[list[Literal["input_message", "tool_output"]], Field(min_length=1)]
 
 
-class NextStep(Wire):
+class NextStep(RareWire):
     step_name: StepName
     condition: Annotated[str, AfterValidator(_condition)] | None = None
 
 
-class StepFields(Wire):
+class StepFields(RareWire):
     type: str | None = None
     """Deprecated; ignored by the public service too."""
     output_parser: OutputParser | None = None
@@ -130,7 +130,7 @@ class FirstStepUpdate(StepUpdate):
     name: StepName | None = None
 
 
-class Skill(Wire):
+class Skill(RareWire):
     description: Annotated[Name, Field(max_length=500)]
     content: Annotated[Name, Field(max_length=50_000)]
 
@@ -138,7 +138,7 @@ class Skill(Wire):
 # --- how turns are run ---------------------------------------------------------------------------
 
 
-class Retries(Wire):
+class Retries(RareWire):
     """With the public schema's defaults, where a caller says anything at all."""
 
     enabled: bool | None = None
@@ -148,13 +148,13 @@ class Retries(Wire):
     backoff_factor: Annotated[float, Field(ge=1, le=10)] | None = None
 
 
-class Model(Wire):
+class Model(RareWire):
     name: Name
     parameters: dict[str, Any] | None = None
     retry_configuration: Retries | None = None
 
 
-class Compaction(Wire):
+class Compaction(RareWire):
     enabled: bool | None = None
     threshold_percent: Annotated[int, Field(ge=50, le=95)] | None = None
     keep_recent_inputs: Annotated[int, Field(ge=1, le=2**31)] | None = None
@@ -162,7 +162,7 @@ class Compaction(Wire):
     tool_event_policy: Literal["exclude", "include_outputs", "include_all"] | None = None
 
 
-class Limits(Wire):
+class Limits(RareWire):
     """Cueline's own: what may be used up before the model is not called any more."""
 
     model_calls: Annotated[int, Field(ge=1)] | None = None
@@ -179,7 +179,7 @@ class Limits(Wire):
 # --- agents --------------------------------------------------------------------------------------
 
 
-class AgentFields(Wire):
+class AgentFields(RareWire):
     description: str | None = None
     first_step_name: StepName | None = None
     metadata: Metadata | None = None

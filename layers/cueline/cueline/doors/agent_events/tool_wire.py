@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from cueline.doors.agent_events.schemas import ArgumentSchema
-from cueline.doors.agent_events.wire import UNION, Name, Template, Wire
+from cueline.doors.agent_events.wire import UNION, Name, RareWire, Template
 from cueline.errors import NotBuilt
 
 PREFIX = "tol_"
@@ -155,7 +155,7 @@ SecretHeaders = Annotated[dict[str, str], Field(max_length=50), AfterValidator(_
 # --- tools ---------------------------------------------------------------------------------------
 
 
-class Remote(Wire):
+class Remote(RareWire):
     """Where a tool is, and what is sent with each request to it."""
 
     url: Url
@@ -194,7 +194,7 @@ class Server(Remote):
         return url
 
 
-class ToolFields(Wire):
+class ToolFields(RareWire):
     tool_id: Annotated[str, AfterValidator(_tool_id)]
     description_template: Template | None = None
     argument_override: Annotated[dict[str, Any], AfterValidator(_overrides)] | None = None

@@ -73,6 +73,12 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class RareWire(Wire):
+    """Its checks are made when it is first used, and not at every start of a function."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
 W = TypeVar("W", bound=BaseModel)
 
 
