@@ -16,7 +16,10 @@ from cueline.engine.turn import Limits
 from cueline.errors import InvalidRequest, TooLarge, Unavailable
 from cueline.log.events import (
     Answered,
+    Compacted,
+    CompactionAsked,
     Event,
+    Finished,
     Input,
     Recorded,
     SessionDeleted,
@@ -25,7 +28,7 @@ from cueline.log.events import (
     events_to_json,
     offset_in,
 )
-from cueline.log.segment import MAX_BYTES, Head, Segment
+from cueline.log.segment import MAX_BYTES, MAX_EVENTS, Head, Segment
 from cueline.log.state import State, reduce, state_to_json
 from tests.contract.backends import (
     SESSION,
@@ -657,3 +660,31 @@ def test_an_answer_that_means_a_bug_is_not_called_unavailable(table: Backend) ->
     table.client.delete_table(TableName="cueline")
     with pytest.raises(ClientError):
         table.ports.log.tail(SESSION)
+
+
+def test_a_tail_ends_where_the_newest_compaction_makes_the_rest_needless(backend: Backend) -> None:
+    ports, head = backend.ports, Head(5, 0, State())
+
+    def put(*events: Event) -> None:
+        nonlocal head
+        written = segment(head, *events)
+        assert ports.log.append(SESSION, 5, written) is None
+        head = Head(5, written.end, written.state)
+
+    for n in range(40):
+        put(say(f"message {n}"), TurnBegan(turn=f"t{n}", inputs=(head.at,)))
+        put(Answered(turn=f"t{n}", inputs=(head.at - 2,), text="ok"))
+    place = head.at
+    put(
+        Input(compact=CompactionAsked()),
+        TurnBegan(turn="c", inputs=(place,)),
+        Compacted(turn="c", up_to=place - 10, summary="so far"),
+        Finished(turn="c", inputs=(place,)),
+    )
+    for _ in range(2):  # first without knowing of it, then from memory
+        tail = ports.log.tail(SESSION, 400_000)
+        assert place - 10 - MAX_EVENTS < tail.events[0].offset <= place - 9
+        assert tail.head.at == head.at
+        assert not tail.whole
+    put(say("more"))
+    assert ports.log.tail(SESSION, 400_000).events[-1].event == say("more")

@@ -157,7 +157,7 @@ class Log(Protocol):
         does not.
 
         One query, as a rule; of a long log with a large window two. Segments of older
-        incarnations are left out. Where the newest incarnation has only its META, the head is
+        incarnations are left out, and what the newest compaction has made needless. Where the newest incarnation has only its META, the head is
         at 0 with an empty state.
         """
 

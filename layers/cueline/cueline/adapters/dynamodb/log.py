@@ -59,6 +59,7 @@ _HEAD_PAGE = 2
 _SMALLEST_PAGE = 16
 _WINDOW_PAGE = 128
 """META and the segments of some 60 turns. More would be a megabyte, where they are large."""
+_MOST_FLOORS = 1_000
 _SMALL_SEGMENT = 400
 """Bytes, as stored: a window has hardly more segments than so many of them fill."""
 
@@ -66,15 +67,18 @@ _SMALL_SEGMENT = 400
 class DynamoLog:
     def __init__(self, client: "DynamoDBClient", table: str, clock: Clock) -> None:
         self._client, self._table, self._clock = client, table, clock
+        self._floors: dict[str, str] = {}
+        """Session -> the key from which on its segments are needed, as far as is known here."""
 
     def tail(self, session: str, window: int = 0) -> Tail:
         meta, newest, room = None, 0, window
         items: list[Item] = []  # of segments, the newest first
+        last, needed = None, 0
         newest_first = between(
             self._client,
             self._table,
             session,
-            FIRST_SEGMENT,
+            self._floors.get(session, FIRST_SEGMENT),
             META,
             page=_page(window),
             further=lambda: _further(items[-_WINDOW_PAGE:], room),
@@ -92,17 +96,29 @@ class DynamoLog:
             if items and room < 0:
                 break
             items.append(item)
-            if room <= 0 or offset_in(item) == 0:
+            if not last:
+                last = segment_from_item(item)
+                needed = self._note_floor(session, newest, last)
+            if room <= 0 or offset_in(item) <= needed:
                 break
-        if not items:
+        if not last:
             return Tail(meta, Head(newest, 0, State()))
-        last = segment_from_item(items[0])
         head = Head(newest, last.end, last.state, last.written_at)
         if last.state.deleted:
             return Tail(meta, head)
         parts = chain(map(recorded_in, items[:0:-1]), [last.recorded()])
         events = tuple(chain.from_iterable(parts))
         return Tail(meta, head, events, whole=offset_in(items[-1]) == 0)
+
+    def _note_floor(self, session: str, incarnation: int, last: Segment) -> int:
+        """What lies before the newest compaction is not read, nor paid for, where it is known."""
+        if not last.state.compacted:
+            return 0
+        needed = last.state.compacted[1]
+        if len(self._floors) >= _MOST_FLOORS:
+            self._floors.clear()
+        self._floors[session] = segment_sk(incarnation, max(0, needed - (MAX_EVENTS - 1)))
+        return needed
 
     def append(
         self, session: str, incarnation: int, segment: Segment, keyed: Keyed | None = None

@@ -28,7 +28,10 @@ class MemoryLog:
             return Tail(meta, head)
         first, room = last.at, window - own[0][1].size(session)
         parts = [last.recorded()]
+        needed = last.state.compacted[1] if last.state.compacted else 0
         for at, stored in own[1:]:
+            if first <= needed:
+                break
             room -= stored.size(session)
             if room < 0:
                 break
