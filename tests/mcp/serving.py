@@ -25,7 +25,7 @@ def time_server() -> Iterator[str]:
     if not PYTHON.exists():
         raise FileNotFoundError(f"{PYTHON} is not there: run `make environments`")
     port = str(free_port())
-    proxy = [PYTHON, "-m", "mcp_proxy", "--host", HOST, "--port", port]
+    proxy = [str(PYTHON), "-m", "mcp_proxy", "--host", HOST, "--port", port]
     server = [str(PYTHON), "-m", "mcp_server_time", "--local-timezone", "UTC"]
     with tempfile.TemporaryDirectory() as folder:
         process = Process(

@@ -78,7 +78,10 @@ def _bytes(base64: str) -> str:
 
 def host_of(url: str) -> str:
     """Host and port, without what may be a secret."""
-    return urlsplit(url).netloc.rpartition("@")[2] or "a URL without a host"
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2] or "nowhere"
+    except ValueError:
+        return "nowhere"
 
 
 def failure(url: str, error: BaseException, seen: Seen) -> ToolError:
@@ -99,6 +102,9 @@ def failure(url: str, error: BaseException, seen: Seen) -> ToolError:
         return ToolError(f"{server} failed (HTTP {seen.status}).{_doubt(seen)}")
     if seen.status >= 400 and not seen.told:
         return OutdatedError(f"{server} has no MCP at this URL (HTTP {seen.status}).")
+    if seen.status < 300 and not _speaks(seen.media):
+        media = seen.media.partition(";")[0] or "nothing"
+        return ToolError(f"{server} answered with {media}, which is not MCP.{_doubt(seen)}")
     if isinstance(cause, MCPError) and cause.code not in {CONNECTION_CLOSED, PARSE_ERROR}:
         said = cause.message[:LONGEST_MESSAGE]
         return OutdatedError(f"{server} answered with an error: {said} ({cause.code})")
@@ -138,9 +144,6 @@ def _unwelcome(seen: Seen) -> str:
 
 
 def _misunderstanding(error: BaseException, seen: Seen) -> str:
-    if not _speaks(seen.media):
-        media = seen.media.partition(";")[0] or "nothing"
-        return f"answered with {media}, which is not MCP. Is its URL right?{_doubt(seen)}"
     if isinstance(error, MCPError) and error.code == CONNECTION_CLOSED:
         return f"broke off its answer.{_doubt(seen)}"
     if isinstance(error, MCPError | ValidationError):

@@ -185,7 +185,8 @@ async def _visiting(
                         answers.append(await ask(client))
                     scope.deadline = min(until, anyio.current_time() + CLOSE_SECONDS)
             except Exception as error:
-                if not answers:
+                # Once the time is over, whatever fails does so because of that.
+                if not answers and anyio.current_time() < until - goodbye:
                     # Without its cause: what the client raises holds the request, and so secrets.
                     raise failure(server.url, error, seen) from None
     if answers:
