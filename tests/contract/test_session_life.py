@@ -181,7 +181,7 @@ def test_an_update_is_of_the_newest_version(ports: Ports, monkeypatch: pytest.Mo
             sessions.update(ports, "a", "s", lambda s: replace(s, description="between"))
         return replace(session, name="new")
 
-    changed = sessions.update(ports, "a", "s", rename)
+    changed, _ = sessions.update(ports, "a", "s", rename)
     assert (changed.name, changed.description, tries) == ("new", "between", [0, 1])
     assert sessions.find(ports, "a", "s")[0] == changed
 

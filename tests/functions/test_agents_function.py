@@ -422,6 +422,13 @@ def test_a_session_needs_nothing(ask: Ask, agent: str) -> None:
         "enabled": True,
         "tti_minutes": 0,
         "created_at": "2025-06-15T15:06:40.000Z",
+        "current_step_name": None,
+        "session_context_usage": {
+            "input_tokens": {"count": 0},
+            "output_tokens": {"count": 0, "reasoning_tokens": 0},
+            "total_tokens": 0,
+        },
+        "pending_approvals": [],
     }
     assert ask("GET", f"{agent}/sessions/{answer.json['key']}").json == answer.json
 
@@ -437,7 +444,8 @@ def test_a_session_needs_nothing(ask: Ask, agent: str) -> None:
         ({"metadata": []}, 400),
         ({"metadata": {"x": "y" * 32_000}}, 400),
         ({"ttl": 5}, 400),
-        ({"from_session": {"session_key": "s"}}, 501),
+        ({"from_session": {"session_key": "s"}}, 404),
+        ({"from_session": {"session_key": "a.b"}}, 400),
         ({"name": None, "metadata": None, "enabled": None, "tti_minutes": None}, 201),
     ],
 )

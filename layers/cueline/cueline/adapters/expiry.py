@@ -8,6 +8,8 @@ away at least.
 
 from cueline.log.segment import Session
 
+_BUILDING = 3_600
+"""Seconds that a session may take to be built; whoever builds it is long dead then."""
 _KEYED = 86_400
 """Seconds that an idempotency key is kept, at least."""
 
@@ -15,6 +17,13 @@ _KEYED = 86_400
 def hint(tti_minutes: int, now: int) -> int:
     """In seconds since 1970; 0 is never. `now` is in ms."""
     return now // 1000 + (2 * tti_minutes + 60) * 60 if tti_minutes else 0
+
+
+def hint_of(session: Session, now: int) -> int:
+    """The same for a session that is being written now; one that is being built may not stay."""
+    if session.building:
+        return now // 1000 + _BUILDING
+    return hint(session.tti_minutes, now)
 
 
 def near(tti_minutes: int, now: int) -> int:

@@ -40,7 +40,7 @@ class Failures:
             ports.wake_ups.send(wake_up, delay=SWEEP_AGAIN)
             return
         tail = ports.log.tail(session)
-        if not tail.live(ports.clock.now()) and not tail.head.state.turns:
+        if tail.over(ports.clock.now()):
             return  # deleted, or expired with nothing under way
         incarnation = tail.head.incarnation
         writer = Writer(ports.log, ports.clock, session, trace_id)

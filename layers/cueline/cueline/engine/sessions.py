@@ -17,7 +17,10 @@ TRIES = 10
 
 
 def create(ports: Ports, new: Session, trace_id: str) -> Session:
-    """Makes `new`; sets its time and incarnation. Raises SessionExists, AgentNotFound."""
+    """Makes `new`; sets its time and incarnation. Raises SessionExists, AgentNotFound.
+
+    One that somebody builds, or has left behind half built, is buried.
+    """
     for _ in range(TRIES):
         tail = ports.log.tail(new.id)
         now = ports.clock.now()
@@ -49,13 +52,13 @@ def missing(ports: Ports, agent_key: str, session_key: str) -> SessionNotFound:
 
 def update(
     ports: Ports, agent_key: str, session_key: str, change: Callable[[Session], Session]
-) -> Session:
+) -> tuple[Session, Tail]:
     """Applies `change` to the newest version; raises AgentNotFound, SessionNotFound."""
     for _ in range(TRIES):
-        session, _tail = find(ports, agent_key, session_key)
+        session, tail = find(ports, agent_key, session_key)
         changed = replace(change(session), version=session.version + 1)
         if ports.sessions.replace(changed):
-            return changed
+            return changed, tail
     raise _too_many(session.id)
 
 
@@ -98,6 +101,8 @@ def page(
     now = ports.clock.now()
 
     def wanted(session: Session) -> bool:
+        if session.building:
+            return False
         young = now - session.created_at < 60_000 * session.tti_minutes
         live = not session.tti_minutes or young or ports.log.tail(session.id).live(now)
         return keep(session) and bool(live)

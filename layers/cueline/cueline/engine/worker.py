@@ -36,7 +36,7 @@ class Worker:
         ports, session = self.ports, wake_up.session
         # Most wake-ups find nothing to do, and the window is what costs.
         tail = ports.log.tail(session, 0 if wake_up.in_case else self.limits.window_bytes)
-        if not tail.live(ports.clock.now()) and not tail.head.state.turns:
+        if tail.over(ports.clock.now()):
             return  # deleted, or expired with nothing under way
         turn, armed = ports.clock.id(), False
         dead = self._dead(tail.head, wake_up)

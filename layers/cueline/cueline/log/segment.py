@@ -97,6 +97,8 @@ class Session:
     """Counts the updates; an update names the one that it read."""
     mark: str = ""
     """Of the request that made it: tells a repeat of that from another one."""
+    building: bool = False
+    """Its log is still being written, by who makes it: for everybody else it is not there."""
     collect_at: int = field(default=0, compare=False)
     """The store's own hint, in seconds since 1970: when it may drop META; 0 is never."""
 
@@ -134,13 +136,24 @@ class Tail:
     """The events reach back to offset 0."""
 
     def live(self, now: int) -> Session | None:
-        """The session, unless it was never made, is deleted, or is expired at `now` (ms)."""
+        """The session, unless it was never made, is being built, is deleted, or is expired at
+        `now` (ms)."""
         found = self.session
-        if not found or found.incarnation != self.head.incarnation or self.head.state.deleted:
+        if not found or found.building or found.incarnation != self.head.incarnation:
+            return None
+        if self.head.state.deleted:
             return None
         # Where something is still to be answered, nobody is idle.
         idle = not (self.head.state.turns or can_begin(self.head.state))
         return None if idle and found.expired(self.head.written_at, now) else found
+
+    def over(self, now: int) -> bool:
+        """Whether nothing in it has to be looked at: it is not live, and nobody is at work there.
+
+        One that is being built has turns of the session that it is copied from.
+        """
+        building = self.session is not None and self.session.building
+        return building or not (self.live(now) or self.head.state.turns)
 
 
 class Log(Protocol):
@@ -157,8 +170,8 @@ class Log(Protocol):
         does not.
 
         One query, as a rule; of a long log with a large window two. Segments of older
-        incarnations are left out, and what the newest compaction has made needless. Where the newest incarnation has only its META, the head is
-        at 0 with an empty state.
+        incarnations are left out, and what the newest compaction has made needless. Where the
+        newest incarnation has only its META, the head is at 0 with an empty state.
         """
 
     def append(

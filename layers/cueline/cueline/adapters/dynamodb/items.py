@@ -40,7 +40,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from cueline.adapters.expiry import hint
+from cueline.adapters.expiry import hint_of
 from cueline.adapters.marks import marks_from_json, marks_to_json
 from cueline.adapters.page_keys import rank
 from cueline.adapters.sizes import metadata_to_json, segment_size, segment_to_json
@@ -239,8 +239,10 @@ def session_to_item(session: Session, attempt: str, now: int) -> dict[str, Item]
     }
     if session.description is not None:
         item["description"] = text(session.description)
-    if session.tti_minutes:
-        item["ttl"] = number(hint(session.tti_minutes, now))
+    if session.building:
+        item["building"] = {"BOOL": True}
+    if until := hint_of(session, now):
+        item["ttl"] = number(until)
     return item
 
 
@@ -258,5 +260,6 @@ def session_from_item(item: Item) -> Session:
         tti_minutes=int(item["tti_minutes"]["N"]),
         version=version_of(item),
         mark=item["mark"]["S"] if "mark" in item else "",
+        building="building" in item,
         collect_at=int(item["ttl"]["N"]) if "ttl" in item else 0,
     )

@@ -110,7 +110,7 @@ class MemorySessions:
 
     def _copy(self, session: Session) -> Session:
         """As a table would keep it. Raises TooLarge."""
-        hint = expiry.hint(session.tti_minutes, self._clock.now())
+        hint = expiry.hint_of(session, self._clock.now())
         return replace(session, metadata=json.loads(metadata_to_json(session)), collect_at=hint)
 
 

@@ -93,9 +93,18 @@ class SessionFields(Wire):
     tti_minutes: Annotated[int, Field(ge=0, le=2**53)] | None = None
 
 
+class FromSession(Wire):
+    """The session to fork, up to and with an event, or whole and with its oldest part summed up."""
+
+    session_key: Key
+    agent_key: Key | None = None
+    include_up_to_event_id: Annotated[str, Field(max_length=100)] | None = None
+    compact_up_to_event_id: Annotated[str, Field(max_length=100)] | None = None
+
+
 class CreateSession(SessionFields):
     key: Key | None = None
-    from_session: NotYet = None
+    from_session: FromSession | None = None
 
 
 class UpdateSession(SessionFields):
