@@ -65,5 +65,16 @@ def test_a_function_needs_only_its_layers(built: Path, name: str) -> None:
     assert run.returncode == 0, run.stderr
 
 
+def test_the_tools_that_are_shipped_are_there(built: Path) -> None:
+    ours = {path.name for path in (ROOT / "layers/cueline/agent_tools").glob("*.py")}
+    assert {path.name for path in (built / "CuelineLayer/python/agent_tools").glob("*.py")} == ours
+
+
+def test_layers_leave_room_on_lambda(built: Path) -> None:
+    """It takes 250 MB unpacked, with the function's own."""
+    files = [path for layer in LAYERS for path in (built / layer).rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 150_000_000
+
+
 def test_the_start_script_stays_executable(built: Path) -> None:
     assert os.access(built / "AgentEventsFunction/functions/agent_events/run.sh", os.X_OK)
