@@ -2,7 +2,6 @@
 
 import logging
 import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +27,6 @@ from cueline.engine.agent import (
 )
 from cueline.engine.tools import Toolbox, ToolResult, ToolSpec
 from cueline.log.segment import Session
-from local.template import ROOT
 
 MODULE = '''
 import sys
@@ -275,20 +273,3 @@ def test_an_unexpected_failure_is_logged_and_tells_nothing(
 
 def test_a_failure_that_is_meant_for_the_model_is_told(box: Toolbox) -> None:
     assert run(box, python("refuse"), {}) == ToolResult("Give a city.", error=True)
-
-
-# --- cold starts ---------------------------------------------------------------------------------
-
-
-def test_what_is_behind_tools_is_imported_once_an_agent_has_one() -> None:
-    code = """if True:
-        import sys
-        from cueline.adapters.tools.secrets import Secrets
-        from cueline.adapters.tools.toolbox import ConfiguredToolbox
-        ConfiguredToolbox((), Secrets(str, "p/"), str)
-        rare = {"jsonschema", "mcp", "httpx2", "agent_tools", "asyncio"} & set(sys.modules)
-        assert not rare, rare
-    """
-    path = {"PYTHONPATH": str(ROOT / "layers/cueline")}
-    run = subprocess.run([sys.executable, "-c", code], env=path, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
