@@ -1,20 +1,25 @@
 """What the practice model says: always the same for the same request, and from that alone."""
 
 import re
-import uuid
 from collections.abc import Iterable
 
-from local.practice.arguments import arguments_for
-from local.practice.heard import Answer, Call, Heard, Message, Output, Tool, pieces
+from local.practice.choices import calls, words_of
+from local.practice.forms import filled
+from local.practice.heard import Answer, Call, Heard, Message, Output, pieces
+from local.practice.summaries import summarised, summary_asked
+from local.practice.talk import (
+    asked,
+    outputs,
+    own_words,
+    quoted,
+    rejection,
+    said,
+    skills,
+    step,
+    summary,
+)
 
 WHO = "I am the practice model, not an AI."
-_COMMON_WORDS = (
-    "a an and any are as at be by can do for from get give has have how if in is it its list make "
-    "me my new not of on or our please set show that the them then there this to tool up use user "
-    "was what when where which who will with you your call function returns return given"
-)
-_COMMON = frozenset(_COMMON_WORDS.split())
-_MOST_CALLS = 4
 _CONDITION = re.compile(r"^\W*(?:when|whenever|if)\b(.{3,200}?)(?:,|:|\bthen\b)", re.IGNORECASE)
 _RULE = re.compile(r"^\W*(?:guideline|when|whenever|if|always|never)\b", re.IGNORECASE)
 _TO_SAY = re.compile(
@@ -26,138 +31,98 @@ _TO_SAY = re.compile(
 
 def answer(heard: Heard) -> Answer:
     """Thinking where it is asked for, a tool call where one fits, else a few sentences."""
-    calls = _calls(heard)
-    text = "" if calls else _text(heard)
+    if summary_asked(heard):
+        return Answer(texts=pieces(summarised(heard)))
+    made = calls(heard)
+    text = "" if made else _form(heard) or _text(heard)
     texts, finish = pieces(text), "stop"
     if heard.limit is not None and len(texts) > heard.limit:
         texts, finish = texts[: heard.limit], "length"
     return Answer(
         texts=texts,
-        thinking=pieces(_thinking(heard, calls)),
-        calls=calls,
+        thinking=pieces(_thinking(heard, made)),
+        calls=made,
         finish="length" if finish == "length" else "stop",
     )
 
 
+def _form(heard: Heard) -> str:
+    """The answer in the form that was asked for; empty where none was."""
+    if heard.form is None:
+        return ""
+    last = said(heard, "system")[-1:] if not own_words(heard) else []
+    return filled(
+        heard.form, " ".join([asked(heard), *last, *(one.text for one in outputs(heard))])
+    )
+
+
 def _text(heard: Heard) -> str:
-    outputs = _trailing(heard)
-    asked = _asked(heard)
-    if outputs:
-        told = " ".join(f"The tool {one.tool} answered {_quote(one.text)}." for one in outputs)
-        parts = [WHO, told, f"That is for {_quote(asked)}." if asked else ""]
+    words = asked(heard)
+    if done := outputs(heard):
+        parts = [WHO, *map(_told, done), f"That is for {quoted(words)}." if words else ""]
     else:
-        parts = [WHO, *_about(heard, asked)]
-    rules, sayings = _rules(heard, asked)
-    parts += [f"I follow the guideline {_quote(rule)}." for rule in rules[:2]]
+        parts = [WHO, *_about(heard, words)]
+    rules, sayings = _rules(heard, words)
+    parts += [f"I follow the guideline {quoted(rule)}." for rule in rules[:2]]
     parts += sayings[:3]
     return " ".join(part for part in parts if part)
 
 
-def _about(heard: Heard, asked: str) -> Iterable[str]:
-    users = _said(heard, "user")
-    contexts = _said(heard, "system")
+def _told(output: Output) -> str:
+    why = rejection(output)
+    if why is None:
+        return f"The tool {output.tool} answered {quoted(output.text)}."
+    because = f": {quoted(why)}" if why else ""
+    return f"A person did not allow {output.tool}{because}. I do without it."
+
+
+def _about(heard: Heard, words: str) -> Iterable[str]:
+    users, before = own_words(heard), summary(heard)
+    contexts = said(heard, "system")
     last = heard.items[-1] if heard.items else None
     if isinstance(last, Message) and last.role == "system":
-        yield f"I was asked to speak: {_quote(last.text)}."
+        yield f"I was asked to speak: {quoted(last.text)}."
         contexts = []
-    elif asked:
-        yield f"You said {_quote(asked)}."
-    yield f"I can see {len(users)} user message{'' if len(users) == 1 else 's'}."
-    if users and re.search(r"\bfirst (?:message|thing)|\bremember|\brecall", asked, re.IGNORECASE):
-        yield f"Your first message was {_quote(users[0])}."
+    elif words:
+        yield f"You said {quoted(words)}."
+    if name := step(heard):
+        yield f"I go on in step {quoted(name)}."
+    yield f"I can see {_count(len(users))}."
+    if before:
+        yield f"A summary stands for {_count(before.count)} before that."
+    first = (before.first if before else "") or (users[0] if users else "")
+    if first and re.search(r"\bfirst (?:message|thing)|\bremember|\brecall", words, re.IGNORECASE):
+        yield f"Your first message was {quoted(first)}."
+    if names := skills(heard):
+        yield f"I have the skill{'s' if len(names) > 1 else ''} {', '.join(map(quoted, names))}."
     if heard.instructions:
-        yield f"My instructions begin {_quote(heard.instructions, 60)}."
+        yield f"My instructions begin {quoted(heard.instructions, 60)}."
     if contexts:
-        yield f"I was told {_quote(contexts[-1])}."
+        yield f"I was told {quoted(contexts[-1])}."
 
 
-def _thinking(heard: Heard, calls: tuple[Call, ...]) -> str:
-    asked = _asked(heard)
-    if not heard.thinks and not re.search(r"\bthink", asked, re.IGNORECASE):
+def _count(messages: int) -> str:
+    return f"{messages} user message{'' if messages == 1 else 's'}"
+
+
+def _thinking(heard: Heard, made: tuple[Call, ...]) -> str:
+    words = asked(heard)
+    if not heard.thinks and not re.search(r"\bthink", words, re.IGNORECASE):
         return ""
-    plan = f"I call {calls[0].tool}." if calls else "I answer from what I was given."
-    return f"Practice thinking: the user said {_quote(asked, 60)}. {plan}"
+    plan = f"I call {made[0].tool}." if made else "I answer from what I was given."
+    return f"Practice thinking: the user said {quoted(words, 60)}. {plan}"
 
 
-def _rules(heard: Heard, asked: str) -> tuple[list[str], list[str]]:
+def _rules(heard: Heard, words: str) -> tuple[list[str], list[str]]:
     """Guidelines in force for this message, and what they say word for word."""
     rules, sayings = list[str](), list[str]()
-    words = _words(asked)
-    for text in (heard.instructions, *_said(heard, "system")):
+    spoken = words_of(words)
+    for text in (heard.instructions, *said(heard, "system")):
         for line in text.splitlines():
             condition = _CONDITION.match(line)
-            if condition and not _words(condition[1]) & words:
+            if condition and not words_of(condition[1]) & spoken:
                 continue
             if _RULE.match(line) and line.strip() not in rules:
                 rules.append(line.strip())
-            sayings += [said for said in _TO_SAY.findall(line) if said not in sayings]
+            sayings += [one for one in _TO_SAY.findall(line) if one not in sayings]
     return rules, sayings
-
-
-def _calls(heard: Heard) -> tuple[Call, ...]:
-    if heard.choice == "none" or not heard.tools:
-        return ()
-    last = heard.items[-1] if heard.items else None
-    asked = last.text if isinstance(last, Message) and last.role != "assistant" else ""
-    if heard.choice not in {"auto", "required"}:
-        fitting = [tool for tool in heard.tools if tool.name == heard.choice]
-    else:
-        fitting = _fitting(heard.tools, _words(asked))
-        if not fitting and heard.choice == "required":
-            fitting = [heard.tools[0]]
-    if isinstance(last, Output):  # the answer is in: to call again would never end
-        fitting = []
-    most = _MOST_CALLS if heard.parallel else 1
-    return tuple(
-        Call(new_call(), tool.name, arguments_for(tool.parameters, asked))
-        for tool in fitting[:most]
-    )
-
-
-def _fitting(tools: tuple[Tool, ...], words: set[str]) -> list[Tool]:
-    """All tools whose whole name is in the message, else the one that most words speak for."""
-    names = {tool.name: _words(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", tool.name)) for tool in tools}
-    named = [tool for tool in tools if names[tool.name] and names[tool.name] <= words]
-    if named:
-        return named
-    scores = [
-        (2 * len(names[tool.name] & words) + len(_words(tool.description) & words), -at)
-        for at, tool in enumerate(tools)
-    ]
-    best, at = max(scores)
-    return [tools[-at]] if best >= 2 else []
-
-
-def new_call() -> str:
-    return f"call_{uuid.uuid4().hex[:24]}"
-
-
-def _words(text: str) -> set[str]:
-    found = re.findall(r"[a-z0-9]+", re.sub(r"[_-]", " ", text).lower())
-    # A plural is the same word.
-    return {word.removesuffix("s") for word in found if len(word) > 2 and word not in _COMMON}
-
-
-def _said(heard: Heard, role: str) -> list[str]:
-    return [item.text for item in heard.items if isinstance(item, Message) and item.role == role]
-
-
-def _asked(heard: Heard) -> str:
-    users = _said(heard, "user")
-    return users[-1] if users else ""
-
-
-def _trailing(heard: Heard) -> list[Output]:
-    """The tool outputs that nothing has been said after."""
-    found: list[Output] = []
-    for item in reversed(heard.items):
-        if isinstance(item, Message):
-            break
-        if isinstance(item, Output):
-            found.insert(0, item)
-    return found
-
-
-def _quote(text: str, longest: int = 200) -> str:
-    text = " ".join(text.split())
-    return f"“{text if len(text) <= longest else text[: longest - 1] + '…'}”"

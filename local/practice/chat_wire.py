@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from local.practice.forms import read_form
 from local.practice.frames import Frame
 from local.practice.heard import (
     Answer,
@@ -92,6 +93,7 @@ def read(body: Mapping[str, Any]) -> Heard:
         limit=read_limit(body, "max_completion_tokens", "max_tokens"),
         stream=body.get("stream") is True,
         with_usage=bool((options or {}).get("include_usage")),
+        form=read_form(body.get("response_format"), "response_format", "json_schema"),
         asked=body,
     )
 

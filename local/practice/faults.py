@@ -6,7 +6,8 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from local.practice.answers import answer, new_call
+from local.practice.answers import answer
+from local.practice.choices import new_call
 from local.practice.heard import Answer, BadRequest, Call, Heard, pieces
 
 PREFIX = "practice-fail-"

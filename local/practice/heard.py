@@ -40,7 +40,8 @@ class Tool:
 class Heard:
     """A request that a real provider would have taken.
 
-    `choice` is auto, none, required, or the name of the tool that must be called.
+    `choice` is auto, none, required, or the name of the tool that must be called; `form` the JSON
+    Schema of the answer.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Heard:
     limit: int | None = None
     stream: bool = False
     with_usage: bool = True
+    form: Mapping[str, Any] | None = None
     asked: Mapping[str, Any] = field(default_factory=dict)
 
 

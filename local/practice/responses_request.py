@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from local.practice.forms import read_form
 from local.practice.heard import (
     BadRequest,
     Call,
@@ -63,6 +64,9 @@ def read(body: Mapping[str, Any]) -> Heard:
     check_type(instructions, str, "instructions")
     reasoning = body.get("reasoning") or {}
     check_type(reasoning, dict, "reasoning")
+    text = body.get("text") or {}
+    check_type(text, dict, "text")
+    check_fields(text, ("format", "verbosity"), "text")
     tools = []
     for at, tool in enumerate(body.get("tools") or []):
         check_type(tool, dict, f"tools[{at}]")
@@ -79,6 +83,7 @@ def read(body: Mapping[str, Any]) -> Heard:
         thinks=bool(reasoning) and reasoning.get("effort") != "none",
         limit=read_limit(body, "max_output_tokens"),
         stream=body.get("stream") is True,
+        form=read_form(text.get("format"), "text.format"),
         asked=body,
     )
 

@@ -13,6 +13,7 @@ from cueline.adapters.openai.client import (
     OPENAI,
     Answer,
     Patience,
+    named_schema,
     shared_client,
     unique_call,
     with_parameters,
@@ -86,6 +87,9 @@ def _body(request: ModelRequest) -> dict[str, Any]:
     body["messages"] = _messages(request.instructions, request.items)
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
+    if request.output:
+        form = {"type": "json_schema", "json_schema": named_schema(request.output)}
+        body["response_format"] = form
     return body
 
 

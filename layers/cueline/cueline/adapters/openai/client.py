@@ -23,6 +23,7 @@ from openai import APIResponse, OpenAI
 
 from cueline.adapters.openai.errors import cut, rejected, translate
 from cueline.adapters.openai.event_stream import ServerEvent, malformed, server_events
+from cueline.engine.agent import OutputSchema
 from cueline.engine.model import Chunk, End
 
 OPENAI = "https://api.openai.com/v1"
@@ -253,6 +254,20 @@ def with_parameters(own: dict[str, Any], parameters: Mapping[str, Any]) -> dict[
     if taken:
         raise rejected(f"The model parameters may not set {', '.join(taken)}.")
     return {**own, **parameters}
+
+
+def named_schema(output: OutputSchema) -> dict[str, Any]:
+    """The form of an answer, as both APIs have it; strictly only where somebody asked for that.
+
+    A strict schema must keep to rules that most do not, and is refused if it does not.
+    """
+    described = {"description": output.description} if output.description else {}
+    return {
+        "name": output.name,
+        "schema": output.json_schema,
+        "strict": bool(output.strict),
+        **described,
+    }
 
 
 def unique_call(call: str, calls: set[str]) -> str:

@@ -7,6 +7,7 @@ from cueline.adapters.openai.client import (
     OPENAI,
     Answer,
     Patience,
+    named_schema,
     shared_client,
     unique_call,
     with_parameters,
@@ -78,6 +79,9 @@ def _body(request: ModelRequest) -> dict[str, Any]:
         body["instructions"] = request.instructions
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
+    if request.output:
+        form = {"type": "json_schema", **named_schema(request.output)}
+        body["text"] = {**object_of(body.get("text")), "format": form}
     return body
 
 
