@@ -51,9 +51,9 @@ build: $(SAM) ## Build what AWS gets, into .aws-sam/build
 	PATH="$(CURDIR)/.venv/bin:$$PATH" LAYER_PLATFORM=$(LAMBDA_PLATFORM) .envs/sam/bin/sam build \
 	    --parameter-overrides PythonRuntime=python$(VERSION)
 
-deploy: $(VENV) build ## Build and deploy to AWS: make deploy PARAMETERS="ModelName=..." MODEL_PARAMETERS='{...}'
-	model=$$(.venv/bin/python -m local.overrides) && \
-	    .envs/sam/bin/sam deploy --parameter-overrides PythonRuntime=python$(VERSION) $(PARAMETERS) $${model:+"$$model"}
+deploy: $(VENV) build ## Build and deploy to AWS: make deploy PARAMETERS="ModelName=..." LIMITS='{...}'
+	@.venv/bin/python -m local.overrides .envs/sam/bin/sam deploy --parameter-overrides \
+	    PythonRuntime=python$(VERSION) $(PARAMETERS)
 
 key: $(VENV) ## Make an API key: make key NAME=website [EXPIRES=90d]; ROTATE=<id> [OVERLAP=24h], REVOKE=<id>
 	@[ -n "$(NAME)$(ROTATE)$(REVOKE)" ] || { echo "Say who will use it: make key NAME=website"; exit 1; }

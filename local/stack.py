@@ -5,7 +5,8 @@
                           -> practice model, or the provider that OPENAI_* names
 
 Environment: PORT, STATE_DIR, AUTH, LEASE_SECONDS, MODEL_API, MODEL_NAME, MODEL_PARAMETERS,
-OPENAI_API_KEY, OPENAI_BASE_URL, and AWS_ENDPOINT_URL to use an emulator that already runs.
+MODEL_PRICES, LIMITS, TOOL_NETWORK, OPENAI_API_KEY, OPENAI_BASE_URL, and AWS_ENDPOINT_URL to use an
+emulator that already runs.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ from types import FrameType
 from local import emulator, greeting
 from local.claims import HOST, claim_port, free_port, is_free, only_one
 from local.deployment import CREDENTIALS, client, store_secret, up_to_date
-from local.overrides import model_parameters
+from local.overrides import json_parameters
 from local.processes import Process, StartError
 from local.sweeper import sweep
 from local.template import ROOT
@@ -120,10 +121,11 @@ class Stack:
             "AgentCacheSeconds": "0",
             "ModelApi": get("MODEL_API") or "responses",
             "ModelName": get("MODEL_NAME", ""),
-            "ModelParameters": model_parameters(get("MODEL_PARAMETERS") or "{}"),
+            **json_parameters(self.environment),
             "OpenAiBaseUrl": practice if practice_port else get("OPENAI_BASE_URL", ""),
             "ModelSecretArn": store_secret(endpoint, key) if key else "",
             "LeaseSeconds": get("LEASE_SECONDS") or "30",
+            "ToolNetwork": get("TOOL_NETWORK", ""),
             "LogRetentionDays": "1",
         }
 

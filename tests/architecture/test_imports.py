@@ -20,12 +20,18 @@ MAY_IMPORT = {
     "cueline.doors": {"cueline.doors", "cueline.engine", "cueline.log", "cueline.errors"},
     "cueline.adapters": {"cueline.adapters", "cueline.engine", "cueline.log", "cueline.errors"},
     "cueline.errors": set(),
-    "cueline.settings": {"cueline.errors"},
+    "cueline.settings": {"cueline.errors", "cueline.engine.agent", "cueline.engine.prices"},
 }
 # The pure half of the engine: what a turn does next, and what the ports look like.
 PURE = [
     *(PACKAGE / "cueline/log").glob("*.py"),
-    *(PACKAGE / "cueline/engine" / name for name in ("model.py", "ports.py", "steps.py")),
+    *(
+        PACKAGE / "cueline/engine" / f"{name}.py"
+        for name in (
+            *("agent", "compaction", "conditions", "model", "ports", "prices", "prompt"),
+            *("steps", "tools", "work"),
+        )
+    ),
 ]
 IMPURE = {
     "datetime",

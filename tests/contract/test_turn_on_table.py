@@ -12,7 +12,7 @@ from cueline.engine.inline import Caller, Inline
 from cueline.engine.ports import Ports
 from cueline.engine.turn import Limits
 from cueline.errors import Unavailable
-from cueline.log.events import Answered, Event, Input, TurnBegan
+from cueline.log.events import Answered, Event, Input, ModelCalled, TurnBegan
 from cueline.log.segment import Session
 from tests.contract.backends import Backend, Loss
 from tests.models import ScriptedModel
@@ -39,7 +39,8 @@ def accept(ports: Ports, model: ScriptedModel, text: str) -> Caller:
 
 def events(ports: Ports) -> list[Event]:
     head = ports.log.tail(SESSION).head
-    return [r.event for r in ports.log.read(SESSION, head.incarnation, -1, 10_000)]
+    found = (r.event for r in ports.log.read(SESSION, head.incarnation, -1, 10_000))
+    return [event for event in found if not isinstance(event, ModelCalled)]
 
 
 def test_a_turn_is_three_calls_two_of_them_before_the_model(table: Backend) -> None:

@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 
 from cueline.doors.agent_events.body import MAX_BODY, MAX_DEPTH, raw_body, read_json
 from cueline.doors.agent_events.idempotency import digest
-from cueline.doors.agent_events.post import PostedInterrupt, PostedMessage, parse_post
+from cueline.doors.agent_events.post import (
+    PostedCompaction,
+    PostedDecision,
+    PostedInterrupt,
+    PostedMessage,
+    parse_post,
+)
 from cueline.errors import CuelineError, InvalidMessageContent, InvalidRequest, NotBuilt
+from cueline.log.events import Decision
 
 JSON = "application/json"
 
@@ -22,7 +29,8 @@ anything = st.recursive(
 posts = st.fixed_dictionaries(
     {},
     optional={
-        "type": st.sampled_from(["input_message", "interrupt", "compact", "x"]) | anything,
+        "type": st.sampled_from(["input_message", "interrupt", "compact", "tool_decision", "x"])
+        | anything,
         "messages": st.lists(
             st.fixed_dictionaries(
                 {},
@@ -52,9 +60,9 @@ def test_a_post_is_an_input_or_an_error_of_ours(raw: bytes) -> None:
         posted = parse_post(raw, JSON)
     except CuelineError:
         return
-    if isinstance(posted, PostedInterrupt):
+    if not isinstance(posted, PostedMessage):
         return
-    assert posted.texts
+    assert posted.texts or posted.skills
     for text in posted.texts:
         text.encode()
         assert text.strip()
@@ -196,15 +204,49 @@ def test_a_post_of_the_wrong_shape_names_its_fields(body: Any) -> None:
     assert caught.value.fields
 
 
+def test_a_compaction_may_name_its_end_and_say_how() -> None:
+    body = {"type": "compact", "compact_up_to_event_id": "aev_1", "compaction_message": "Short."}
+    posted = parse_post(json.dumps(body).encode(), JSON)
+    assert posted == PostedCompaction(stream=False, up_to="aev_1", message="Short.")
+
+
+def test_a_message_may_bring_skills_beside_its_text() -> None:
+    skills = [{"type": "skill", "skill_name": name} for name in ("a", "b", "a")]
+    body = {"messages": [*skills, {"type": "text", "content": "go"}]}
+    posted = parse_post(json.dumps(body).encode(), JSON)
+    assert posted == PostedMessage(("go",), stream=False, skills=("a", "b"))
+
+
+def test_a_decision_names_the_call_that_it_decides() -> None:
+    body = {
+        "type": "tool_decision",
+        "tool_call_id": "c1",
+        "decision": "edit",
+        "arguments": {"n": 1},
+    }
+    posted = parse_post(json.dumps(body).encode(), JSON)
+    assert posted == PostedDecision(
+        stream=False, call="c1", decision=Decision(verdict="edit", arguments='{"n": 1}')
+    )
+
+
 @pytest.mark.parametrize(
-    ("body", "named"),
+    "body",
     [
-        ({"type": "compact", "stream_response": False}, "compact"),
-        ({"messages": [{"type": "skill", "skill_name": "s"}]}, "skill"),
+        {"type": "tool_decision", "decision": "approve"},
+        {"type": "tool_decision", "tool_call_id": "c1", "decision": "maybe"},
+        {"type": "tool_decision", "tool_call_id": "c1", "decision": "edit"},
+        {"type": "tool_decision", "tool_call_id": "c1", "decision": "approve", "arguments": {}},
+        {"type": "tool_decision", "tool_call_id": "c1", "decision": "reject", "message": "\x00"},
+        {"type": "tool_decision", "tool_call_id": "", "decision": "approve"},
+        {"type": "compact", "compact_up_to_event_id": "start"},
+        {"type": "compact", "compaction_message": "x" * 10_001},
+        {"messages": [{"type": "skill"}]},
+        {"messages": [{"type": "skill", "skill_name": "x", "content": "y"}]},
     ],
 )
-def test_what_is_not_built_is_refused_by_name(body: Any, named: str) -> None:
-    with pytest.raises(NotBuilt, match=named):
+def test_what_does_not_say_what_it_wants_is_refused(body: Any) -> None:
+    with pytest.raises(InvalidRequest):
         parse_post(json.dumps(body).encode(), JSON)
 
 

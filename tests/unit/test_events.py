@@ -1,6 +1,7 @@
 """Events as they are stored, and their ids."""
 
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import pytest
 from hypothesis import given
@@ -23,16 +24,27 @@ IDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=12)
 VALUES: dict[object, st.SearchStrategy[object]] = {
     str: st.text(st.characters(exclude_categories=["Cs"])),
     bool: st.booleans(),
+    int: st.integers(0, 10**12),
     tuple[int, ...]: st.lists(st.integers(0, 10**9)).map(tuple),
     tuple[str, ...]: st.lists(st.text(st.characters(exclude_categories=["Cs"]))).map(tuple),
 }
 
 
+def value(annotation: Any) -> st.SearchStrategy[Any]:
+    if annotation in VALUES:
+        return VALUES[annotation]
+    if get_origin(annotation) is Literal:
+        return st.sampled_from(get_args(annotation))
+    if get_origin(annotation) in {Union, UnionType}:
+        return st.one_of(*map(value, get_args(annotation)))
+    if annotation is type(None):
+        return st.none()
+    return an_event(annotation)
+
+
 def an_event(kind: type[BaseModel]) -> st.SearchStrategy[Any]:
     fields = {
-        name: VALUES[field.annotation]
-        for name, field in kind.model_fields.items()
-        if field.annotation in VALUES
+        name: value(field.annotation) for name, field in kind.model_fields.items() if name != "type"
     }
     required = {name: v for name, v in fields.items() if kind.model_fields[name].is_required()}
     optional = {name: v for name, v in fields.items() if name not in required}

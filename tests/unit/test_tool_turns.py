@@ -157,7 +157,7 @@ class _RealTime:
 
 
 def test_a_tool_with_a_bug_fails_as_its_output(shop: Workshop) -> None:
-    shop.toolbox.add("broken", run=lambda *_: 1 / 0)  # type: ignore[arg-type,return-value]
+    shop.toolbox.add("broken", run=lambda *_: 1 / 0)
     shop.model.scripts = [calls(("broken", {}))]
     assert isinstance(shop.say("go")[-1], Answered)
     assert outputs(shop) == ["The tool failed."]

@@ -278,7 +278,7 @@ def test_fifty_workers_pass_a_keys_cap_by_one_call_at_most() -> None:
             return super().stream(request, deadline)
 
     model = Together()
-    ended: list[type] = []
+    ended: list[type[object]] = []
 
     def work(n: int) -> None:
         key = f"s{n}"
@@ -296,7 +296,7 @@ def test_fifty_workers_pass_a_keys_cap_by_one_call_at_most() -> None:
     for thread in threads:
         thread.join()
     assert len(ended) == 50
-    assert {Answered, TurnFailed} == set(ended)
+    assert set(ended) == {Answered, TurnFailed}
     spent = ports.spending.spent("one", DAY).cost / 1e9
     largest = PRICES.cost("m", 100, 1_000) / 1e9  # what one call may have been reserved for
     assert spent <= cap + each
@@ -309,3 +309,11 @@ def test_outputs_of_a_stopped_turn_stay_in_the_log(shop: Workshop) -> None:
     shop.say("go")
     assert len([e for e in shop.log() if isinstance(e, ToolInput)]) == 2
     assert outputs(shop) == ["done", "done"]
+
+
+def test_where_costs_are_limited_a_model_without_a_price_is_not_called(shop: Workshop) -> None:
+    shop.limit(caps=Caps(session_cost=5.0), prices=Prices({"other": Price(input=1.0)}))
+    failed = shop.say("go")[-1]
+    assert isinstance(failed, TurnFailed)
+    assert failed.code == "limit_cost_without_price"
+    assert shop.model.asked == []

@@ -28,6 +28,7 @@ from cueline.engine.failures import Failures
 from cueline.engine.inline import Inline
 from cueline.engine.model import Model
 from cueline.engine.ports import Ports
+from cueline.engine.prices import Prices
 from cueline.engine.tools import Toolbox
 from cueline.engine.turn import Limits
 from cueline.engine.worker import Worker
@@ -174,6 +175,8 @@ def _limits(given: Settings) -> Limits:
         turn=given.turn_seconds,
         window_bytes=given.window_bytes,
         freezes=bool(given.aws_lambda_runtime_api),
+        caps=given.limits,
+        prices=Prices(given.model_prices),
     )
 
 

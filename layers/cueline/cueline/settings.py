@@ -1,5 +1,6 @@
 """The environment as one frozen model, which fails by name; nothing else reads the environment."""
 
+import json
 import os
 import re
 from ipaddress import ip_network
@@ -8,10 +9,17 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, Json, SecretStr, field_validator, model_validator
 
+from cueline.engine.agent import Caps
+from cueline.engine.prices import Price
+
 ORIGIN = re.compile(r"https?://[^\s/,*?#@]+")
 # A host's name or address, and perhaps a port.
 HOST = re.compile(r"([\w-]+(\.[\w-]+)*\.?|\[[0-9a-fA-F:.]+\])(:\d{1,5})?")
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+STANDARD_LIMITS = {"model_calls": 50, "tool_calls": 100, "seconds": 1_800}
+"""Of a turn, where the deployment says nothing else; null is no limit."""
 
 
 class Settings(BaseModel):
@@ -42,6 +50,10 @@ class Settings(BaseModel):
     """Stands for every agent's own model name, where the provider has but one."""
     model_parameters: Json[dict[str, Any]] = Field(default_factory=dict)
     """Under every agent's own parameters."""
+    model_prices: Json[dict[str, Price]] = Field(default_factory=dict)
+    """By the start of a model's name; `*` is for all others."""
+    limits: Caps = Field(default="{}", validate_default=True)
+    """What may be used up before the model is not called any more."""
     model_secret_arn: str = ""
     openai_base_url: str = ""
     openai_api_key: SecretStr = SecretStr("")
@@ -52,6 +64,14 @@ class Settings(BaseModel):
     aws_endpoint_url: str = ""
     aws_lambda_runtime_api: str = ""
     """Set by Lambda, which stops a process between a response and the next request."""
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _over_the_standard(cls, given: object) -> object:
+        if not isinstance(given, str):
+            return given
+        limits = json.loads(given)
+        return {**STANDARD_LIMITS, **limits} if isinstance(limits, dict) else limits
 
     @field_validator("allowed_origins", mode="before")
     @classmethod

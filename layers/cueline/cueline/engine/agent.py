@@ -157,6 +157,8 @@ class Caps(_Frozen):
     Costs are in US dollars, by the deployment's price table.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     model_calls: int | None = Field(default=None, ge=1)
     """Of one turn, as are the next four."""
     tool_calls: int | None = Field(default=None, ge=0)
@@ -168,6 +170,11 @@ class Caps(_Frozen):
     key_day_tokens: int | None = Field(default=None, ge=1)
     """Of one API key on one day (UTC), by whatever agent."""
     key_day_cost: float | None = Field(default=None, ge=0)
+
+    @property
+    def costs(self) -> bool:
+        """Whether anything is capped that needs prices."""
+        return any(c is not None for c in (self.cost, self.session_cost, self.key_day_cost))
 
     def under(self, other: "Caps") -> "Caps":
         """The tighter of both, one by one."""

@@ -63,6 +63,7 @@ def called(
     usage, estimated = call.usage()
     model = call.request.model if call.request else ""
     prices = host.limits.prices
+    known = prices.known(model)
     return ModelCalled(
         turn=host.turn,
         model=model,
@@ -70,7 +71,7 @@ def called(
         output_tokens=usage.output_tokens,
         reasoning_tokens=usage.reasoning_tokens,
         estimated=estimated,
-        context_window=prices.of(model).context_window,
+        context_window=known.context_window if known else 0,
         cost=prices.cost(model, usage.input_tokens, usage.output_tokens),
         ms=host.lap(),
         purpose=purpose,
@@ -87,6 +88,8 @@ def _try(host: Host, build: Build, shrink: bool, plain: bool) -> CuelineError | 
     failure: CuelineError | None = None
     try:
         call.request = build(host.limits.window_bytes)
+        if host.caps.costs and not host.limits.prices.known(call.request.model):
+            return _no_price(call.request.model)
         reserved = budget.reserve(call.request)
         if isinstance(reserved, Stop):
             return TurnStopped(reserved.code, reserved.message)
@@ -102,6 +105,14 @@ def _try(host: Host, build: Build, shrink: bool, plain: bool) -> CuelineError | 
     if isinstance(reserved, Reserved) and call.request:
         budget.settle(reserved, call.request.model, _taken(call, failure))
     return failure
+
+
+def _no_price(model: str) -> TurnStopped:
+    why = (
+        f"Costs are limited, and the deployment's price table has no price for {model!r}: "
+        "its operator adds one to ModelPrices."
+    )
+    return TurnStopped("limit_cost_without_price", why)
 
 
 def _taken(call: Call, failure: CuelineError | None) -> Usage:

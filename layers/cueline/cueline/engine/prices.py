@@ -17,8 +17,8 @@ class Price(BaseModel):
     """Tokens that input and output may have together."""
     max_output: int = Field(default=16_384, ge=1)
     """Tokens of one answer."""
-    input: float = Field(default=0.0, ge=0)
-    output: float = Field(default=0.0, ge=0)
+    input: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    output: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,12 @@ class Prices:
     table: Mapping[str, Price] = field(default_factory=dict)
 
     def of(self, model: str) -> Price:
+        """Of a model that the table does not have, a guess of its size, and no price."""
+        return self.known(model) or Price()
+
+    def known(self, model: str) -> Price | None:
         fitting = [name for name in self.table if model.startswith(name)]
-        name = max(fitting, key=len, default="*")
-        return self.table.get(name) or Price()
+        return self.table.get(max(fitting, key=len, default="*"))
 
     def cost(self, model: str, input_tokens: int, output_tokens: int) -> int:
         """Nanodollars."""
