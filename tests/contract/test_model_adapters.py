@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cueline.adapters.openai.chat import chat_model
+from cueline.engine.agent import OutputSchema
 from cueline.engine.model import (
     Called,
     End,
@@ -191,6 +192,68 @@ def test_a_connection_serves_call_after_call(model: Model, practice: Practice) -
     first = text(call(model, asking(name)))
     assert "I am the practice model" in first
     assert text(call(model, asking(name))) == "Zoë 🙂 ok"
+
+
+# --- answers in a form --------------------------------------------------------------------------
+
+MOOD = {
+    "type": "object",
+    "properties": {"mood": {"type": "string", "enum": ["good", "bad"]}},
+    "required": ["mood"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("strict", [None, False, True])
+def test_an_answer_comes_in_the_form_that_is_asked_for(
+    strict: bool | None, model: Model, api: str, practice: Practice
+) -> None:
+    form = OutputSchema(name="mood-1", json_schema=MOOD, strict=strict, description="How it is")
+    name = practice.model()
+    asked = asking(name, Said("user", "A bad day"), output=form)
+    chunks = call(model, asked)
+    assert json.loads(text(chunks)) == {"mood": "bad"}
+    assert chunks[-1] == End("stop")
+    (body,) = practice.requests(name)
+    sent = body["text"]["format"] if api == "responses" else body["response_format"]["json_schema"]
+    assert sent["strict"] is bool(strict)
+    assert (sent["name"], sent["schema"], sent["description"]) == ("mood-1", MOOD, "How it is")
+
+
+def test_a_form_stands_beside_tools_and_parameters(
+    model: Model, api: str, practice: Practice
+) -> None:
+    plain: dict[str, Any] = {"type": "text"}
+    parameters = (
+        {"text": {"verbosity": "low", "format": plain}}
+        if api == "responses"
+        else {"verbosity": "low", "response_format": plain}
+    )
+    form = OutputSchema(name="mood", json_schema=MOOD)
+    name = practice.model()
+    asked = asking(
+        name,
+        Said("user", "The weather in Rome?"),
+        output=form,
+        tools=(WEATHER,),
+        parameters=parameters,
+    )
+    (made,) = calls(call(model, asked))
+    returned = (Called(made.call, made.tool, made.arguments), Returned(made.call, "good"))
+    answered = replace(asked, items=(*asked.items, *returned))
+    assert json.loads(text(call(model, answered))) == {"mood": "good"}
+    for body in practice.requests(name):
+        given = body["text"] if api == "responses" else body
+        assert given["verbosity"] == "low"
+
+
+def test_a_form_that_the_provider_does_not_take_is_rejected(
+    model: Model, practice: Practice
+) -> None:
+    form = OutputSchema(name="mood", json_schema={"type": "object"}, strict=True)
+    error = failure(model, asking(practice.model(), output=form))
+    assert (error.kind, error.retryable) == ("model_rejected", False)
+    assert "additionalProperties" in error.message
 
 
 # --- odd but whole answers ----------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The practice model on the wire: the stock `openai` client takes it for the real one."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import openai
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from openai import OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from local.practice import chat_wire, responses_request
 from local.practice.heard import BadRequest, Tool
@@ -143,6 +143,27 @@ def test_the_chat_stream_helper_builds_the_same_answer(client: OpenAI) -> None:
     assert made.function.name == "find_order"
 
 
+class Mood(BaseModel):
+    mood: Literal["good", "bad"]
+    why: str
+
+
+def test_the_stock_client_parses_answers_in_a_form(client: OpenAI) -> None:
+    text = 'It is a bad day, "rain" all over.'
+    with client:
+        response = client.responses.parse(model="practice", input=text, text_format=Mood)
+        completion = client.chat.completions.parse(
+            model="practice",
+            messages=[{"role": "user", "content": text}],
+            response_format=Mood,
+        )
+    assert response.output_parsed == Mood(mood="bad", why="rain")
+    assert completion.choices[0].message.parsed == response.output_parsed
+    assert response.text is not None
+    assert response.text.format is not None
+    assert response.text.format.type == "json_schema"
+
+
 def test_models_and_health(client: OpenAI, practice: Practice) -> None:
     with client:
         assert [model.id for model in client.models.list()] == ["practice"]
@@ -169,6 +190,23 @@ CALLS = {
 DONE = {"role": "tool", "tool_call_id": "c", "content": "x"}
 
 
+FORM = {
+    "type": "object",
+    "properties": {"mood": {"type": "string", "enum": ["good", "bad"]}},
+    "required": ["mood"],
+    "additionalProperties": False,
+}
+
+
+def formed(**form: Any) -> dict[str, Any]:
+    return {"model": "m", "input": "x", "text": {"format": {"type": "json_schema", **form}}}
+
+
+def chat_formed(form: Any) -> dict[str, Any]:
+    given = {"type": "json_schema", "json_schema": form}
+    return {"model": "m", "messages": [HELLO], "response_format": given}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "says"),
     [
@@ -186,6 +224,38 @@ DONE = {"role": "tool", "tool_call_id": "c", "content": "x"}
         ("responses", {"model": "m", "input": [{"role": "user", "content": None}]}, "got null"),
         ("responses", {"model": "m", "input": [{"type": "odd"}]}, "Invalid value: 'odd'"),
         ("responses", {"model": "m", "input": "x", "tools": [{"type": "function"}]}, "name"),
+        ("responses", {"model": "m", "input": "x", "text": "x"}, "Invalid type for 'text'"),
+        ("responses", {"model": "m", "input": "x", "text": {"tone": 1}}, "'text.tone'"),
+        (
+            "responses",
+            {"model": "m", "input": "x", "text": {"format": {"type": "xml"}}},
+            "Supported values are: 'text', 'json_object', 'json_schema'",
+        ),
+        ("responses", formed(schema=FORM), "Missing required parameter: 'text.format.name'"),
+        ("responses", formed(name="n"), "Missing required parameter: 'text.format.schema'"),
+        ("responses", formed(name="a b", schema=FORM), "does not match pattern"),
+        ("responses", formed(name="n" * 65, schema=FORM), "does not match pattern"),
+        ("responses", formed(name="n", schema=7), "Invalid type for 'text.format.schema'"),
+        ("responses", formed(name="n", schema={"type": "array"}), "must be 'type: \"object\"'"),
+        ("responses", formed(name="n", schema=FORM, strict="yes"), "text.format.strict"),
+        ("responses", formed(name="n", schema=FORM, json_schema={}), "text.format.json_schema"),
+        (
+            "responses",
+            formed(name="n", schema={"type": "object"}, strict=True),
+            "'additionalProperties' is required and must be false",
+        ),
+        (
+            "responses",
+            formed(name="n", schema={**FORM, "required": []}, strict=True),
+            "'required' must include every key in properties",
+        ),
+        ("chat/completions", chat_formed(None), "Invalid type for 'response_format.json_schema'"),
+        ("chat/completions", chat_formed({"schema": FORM}), "response_format.json_schema.name"),
+        (
+            "chat/completions",
+            {"model": "m", "messages": [HELLO], "response_format": formed(name="n")["text"]},
+            "Supported values are",
+        ),
         ("chat/completions", {"model": "m", "messages": []}, "empty array"),
         ("chat/completions", {"model": "m", "messages": "x"}, "Invalid type for 'messages'"),
         ("chat/completions", {"model": "m", "messages": [{"role": "u"}]}, "Invalid value: 'u'"),
