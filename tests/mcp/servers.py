@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +18,14 @@ from tests.serving import serving
 
 Message = dict[str, Any]
 Say = Callable[[Message], Response | Awaitable[Response]]
+
+
+def wait_for_threads(most: int, seconds: float = 5) -> None:
+    """Until no more than so many are left; those that looked up names end on their own."""
+    deadline = time.monotonic() + seconds
+    while threading.active_count() > most:
+        assert time.monotonic() < deadline, threading.enumerate()
+        time.sleep(0.01)
 
 
 @contextmanager

@@ -22,7 +22,16 @@ from cueline.adapters.tools.secrets import Secrets
 from cueline.engine.agent import McpTool
 from cueline.engine.tools import ToolResult
 from local.template import ROOT
-from tests.mcp.servers import Scripted, result, serving_tools, stateless, text, tool
+from tests.mcp.servers import (
+    Scripted,
+    error,
+    result,
+    serving_tools,
+    stateless,
+    text,
+    tool,
+    wait_for_threads,
+)
 
 LOOPBACK = Network.of(["127.0.0.1"])
 SECRETS = Secrets(lambda name: f"value of {name}", "cueline/")
@@ -65,6 +74,12 @@ def route(city: Annotated[str, Field(json_schema_extra={"x-mcp-header": "City"})
 def url() -> Iterator[str]:
     with serving_tools(server) as url:
         yield url
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ports come back; what another test's server said at one must not."""
+    monkeypatch.setattr(mcp, "_listings", mcp._Listings())
 
 
 def found(url: str, **more: Any) -> dict[str, Found]:
@@ -163,6 +178,22 @@ def test_headers_and_secrets_come_with_each_request() -> None:
     assert {headers["authorization"] for headers in scripted.headers} == {"value of cueline/key"}
 
 
+def test_a_secret_that_a_server_repeats_is_not_passed_on() -> None:
+    def repeat(asked: dict[str, Any]) -> Any:
+        return result(asked, {"content": text(scripted.headers[-1]["x-key"] + "!")})
+
+    def complain(asked: dict[str, Any]) -> Any:
+        return error(asked, -32000, f"bad key: {scripted.headers[-1]['x-key']}")
+
+    scripted = Scripted(tools__call=repeat)
+    with scripted.serving() as url:
+        one = found(url, secret_headers={"X-Key": "cueline/key"})["work"]
+        assert one.run({}, 10).output == "[secret]!"
+        scripted.says["tools/call"] = complain
+        with pytest.raises(ToolError, match=r"gave no result: bad key: \[secret\]\."):
+            one.run({}, 10)
+
+
 def test_all_pages_of_a_list_are_read_up_to_what_a_model_takes() -> None:
     def page(asked: dict[str, Any]) -> Any:
         at = int(asked.get("params", {}).get("cursor", 0))
@@ -204,10 +235,13 @@ def test_errors_with_structured_content_say_their_text() -> None:
         assert run(url, "work") == ToolResult("no ink", error=True)
 
 
-def test_nothing_is_left_running_after_a_call(url: str) -> None:
-    tools, before = found(url), threading.active_count()
-    assert not tools["add"].run({"a": 1, "b": 1}, 10).error
-    assert threading.active_count() <= before
+def test_nothing_is_left_running_after_a_call() -> None:
+    with Scripted().serving() as url:
+        (one,) = found(url).values()
+        threads = threading.active_count()
+        for _ in range(5):
+            one.run({}, 10)
+        wait_for_threads(threads)
 
 
 def test_the_client_library_is_imported_on_first_use_only() -> None:

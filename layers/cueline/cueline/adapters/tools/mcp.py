@@ -37,12 +37,13 @@ def mcp_specs(
     # The client library takes as long to import as all the rest; most agents have no such tool.
     from cueline.adapters.tools.mcp_calls import Server, list_tools
 
+    secret = secrets.headers(configured.secret_headers)
     headers = httpx2.Headers(configured.headers)
-    headers.update(secrets.headers(configured.secret_headers))
+    headers.update(secret)
     server = Server(
         url=configured.url,
         headers=tuple(sorted(headers.items())),
-        secret_headers=tuple(configured.secret_headers),
+        secrets=tuple(secret.items()),
         network=network,
     )
     listing = _listings.get(server, lambda: list_tools(server, LIST_SECONDS))

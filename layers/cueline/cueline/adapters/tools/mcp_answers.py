@@ -33,7 +33,8 @@ class LostSessionError(OutdatedError):
 class Seen:
     """What HTTP and the guard said, which the client's own errors leave out."""
 
-    secret_headers: tuple[str, ...]
+    secrets: tuple[tuple[str, str], ...]
+    """The headers that nobody may read."""
     status: int = 0
     """Of the last answer to a POST, as are the next three."""
     media: str = ""
@@ -45,14 +46,19 @@ class Seen:
     calling: bool = False
     """Whether the call itself may have reached the server."""
 
+    def hidden(self, text: str) -> str:
+        """The text without the secrets: some servers answer with what they were sent."""
+        for _, value in self.secrets:
+            text = text.replace(value, "[secret]") if value else text
+        return text
 
-def result_of(answer: CallToolResult) -> ToolResult:
+
+def result_of(answer: CallToolResult, seen: Seen) -> ToolResult:
     """Structured content as JSON; else the texts, and a line for each thing that is no text."""
-    texts = "\n".join(map(_line, answer.content))
-    if answer.structured_content is None or (answer.is_error and texts):
-        return ToolResult(texts, error=answer.is_error)
-    written = json.dumps(answer.structured_content, ensure_ascii=False, separators=(",", ":"))
-    return ToolResult(written, error=answer.is_error)
+    output = "\n".join(map(_line, answer.content))
+    if answer.structured_content is not None and not (answer.is_error and output):
+        output = json.dumps(answer.structured_content, ensure_ascii=False, separators=(",", ":"))
+    return ToolResult(seen.hidden(output), error=answer.is_error)
 
 
 def _line(block: ContentBlock) -> str:
@@ -101,12 +107,16 @@ def failure(url: str, error: BaseException, seen: Seen) -> ToolError:
     if seen.status >= 500 and not seen.told:
         return ToolError(f"{server} failed (HTTP {seen.status}).{_doubt(seen)}")
     if seen.status >= 400 and not seen.told:
-        return OutdatedError(f"{server} has no MCP at this URL (HTTP {seen.status}).")
+        problem = "has no MCP at this URL" if seen.status in {404, 405} else "refused the request"
+        return OutdatedError(f"{server} {problem} (HTTP {seen.status}).")
     if seen.status < 300 and not _speaks(seen.media):
         media = seen.media.partition(";")[0] or "nothing"
         return ToolError(f"{server} answered with {media}, which is not MCP.{_doubt(seen)}")
-    if isinstance(cause, MCPError) and cause.code not in {CONNECTION_CLOSED, PARSE_ERROR}:
-        said = cause.message[:LONGEST_MESSAGE]
+    if isinstance(cause, MCPError) and cause.code != PARSE_ERROR:
+        said = seen.hidden(cause.message)[:LONGEST_MESSAGE]
+        if cause.code == CONNECTION_CLOSED:
+            # The client's code for an answer that was cut off, and many servers' for anything.
+            return ToolError(f"{server} gave no result: {said}.{_doubt(seen)}")
         return OutdatedError(f"{server} answered with an error: {said} ({cause.code})")
     return ToolError(f"{server} {_misunderstanding(cause, seen)}")
 
@@ -138,14 +148,12 @@ def _unreached(error: Exception, seen: Seen) -> str:
 
 
 def _unwelcome(seen: Seen) -> str:
-    names = ", ".join(seen.secret_headers)
+    names = ", ".join(name for name, _ in seen.secrets)
     cure = f"is {names} right?" if names else "its configuration gives no secret header."
     return f"does not let this agent in (HTTP {seen.status}): {cure}"
 
 
 def _misunderstanding(error: BaseException, seen: Seen) -> str:
-    if isinstance(error, MCPError) and error.code == CONNECTION_CLOSED:
-        return f"broke off its answer.{_doubt(seen)}"
     if isinstance(error, MCPError | ValidationError):
         return f"answered with something that is not MCP.{_doubt(seen)}"
     if not seen.calling and isinstance(error, RuntimeError):

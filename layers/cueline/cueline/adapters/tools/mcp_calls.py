@@ -59,8 +59,8 @@ class Server:
 
     url: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
-    secret_headers: tuple[str, ...]
-    """The names of those headers whose values are secrets."""
+    secrets: tuple[tuple[str, str], ...] = field(repr=False)
+    """Those of the headers whose values nobody may read."""
     network: Network
 
 
@@ -108,7 +108,7 @@ def call_tool(
     server: Server, listing: Listing, tool: Listed, arguments: Mapping[str, Any], seconds: float
 ) -> ToolResult:
     """Calls it once, whatever happens. Raises ToolError."""
-    seen = Seen(server.secret_headers)
+    seen = Seen(server.secrets)
     params = CallToolRequestParams(name=tool.name, arguments=dict(arguments))
 
     async def ask(client: Client) -> Answer:
@@ -122,7 +122,7 @@ def call_tool(
     answer = _visit(server, seconds, ask, connect, seen)
     if isinstance(answer, InputRequiredResult):
         raise ToolError("The tool asks for input from a person, which agents cannot pass on.")
-    return result_of(answer)
+    return result_of(answer, seen)
 
 
 async def _listed(client: Client) -> tuple[Listed, ...]:
@@ -160,7 +160,7 @@ def _visit(
     connect: Callable[..., Client],
     seen: Seen | None = None,
 ) -> T:
-    seen = seen or Seen(server.secret_headers)
+    seen = seen or Seen(server.secrets)
     return asyncio.run(_visiting(server, seconds, ask, connect, seen))
 
 
