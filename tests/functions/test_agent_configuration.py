@@ -346,7 +346,7 @@ T = "tool_configurations.t"
             '"type": "object"',
         ),
         (
-            parsed(schema={**SCHEMA, "properties": {"a": {"anyOf": []}}}),
+            parsed(schema={**SCHEMA, "properties": {"a": {"const": 1}}}),
             "first_step.output_parser.json_schema.schema",
             "`a` must be an object with a `type`",
         ),
@@ -387,8 +387,8 @@ T = "tool_configurations.t"
             "more than 64",
         ),
         (
-            {"tool_configurations": {"invoke_skill": PYTHON}},
-            "tool_configurations.invoke_skill",
+            {"tool_configurations": {"invoke skill": PYTHON}},
+            "tool_configurations.invoke skill",
             "loads skills",
         ),
         (
@@ -406,11 +406,12 @@ T = "tool_configurations.t"
         ({"tool_configurations": {"t": None}}, T, "dynamic_vectara, lambda or mcp"),
         (tool(PYTHON, tool_id="find"), f"{T}.tool_id", "`tol_`"),
         (tool(PYTHON, tool_id="tol_find-it"), f"{T}.http", "`tol_<Python function>`"),
+        (tool(PYTHON, tool_id="tol__hidden"), f"{T}.http", "`tol_<Python function>`"),
         (tool(PYTHON, colour="red"), f"{T}.colour", "is not a field"),
         (tool(PYTHON, timeout_seconds=241), f"{T}.timeout_seconds", "240"),
         (tool(PYTHON, approval="maybe"), f"{T}.approval", "required"),
         (
-            tool(PYTHON, argument_override={"a": {"$ref": "env.SECRET"}}),
+            tool(PYTHON, argument_override={"a": [{"$ref": "env.SECRET"}]}),
             f"{T}.argument_override",
             '{"$ref": "session.metadata.<field>"}',
         ),
@@ -433,13 +434,16 @@ T = "tool_configurations.t"
         (http(url="https://example.com/a b"), f"{T}.http.url", "without spaces"),
         (
             http(url="https://example.com/{nr}"),
-            f"{T}.http.parameters",
-            "must have the property `nr`, which the URL names",
+            f"{T}.http",
+            "needs `nr`, which its URL names",
         ),
+        (http(url="https://example.com/{a-b}"), f"{T}.http.url", "a name in letters"),
+        (http(url="https://example.com/{}"), f"{T}.http.url", "a name in letters"),
+        (http(parameters={"type": "object", "required": 7}), f"{T}.http.parameters", "required"),
         (
-            tool(HTTP, http={"url": "https://example.com/{nr}"}),
+            http(parameters={"type": "object", "properties": {"a": {"pattern": "("}}}),
             f"{T}.http.parameters",
-            "must have the property `nr`",
+            "is no JSON Schema: properties.a.pattern: '(' is not a 'regex'",
         ),
         (http(headers={"host": "x"}), f"{T}.http.headers", "made for each request"),
         (http(headers={"a b": "x"}), f"{T}.http.headers", "no header may have"),
@@ -489,6 +493,22 @@ def test_credentials_are_no_plain_headers(ask: Ask, name: str) -> None:
         assert answer.status == 400
         assert "`secret_headers`" in answer.text
         assert "hush" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        tool(PYTHON, tool_id="tol_shop.find_order"),
+        tool(PYTHON, argument_override={"a": {"$ref": "agent.metadata.b.c"}, "d": {"$$ref": "x"}}),
+        tool(PYTHON, argument_override={"schema": {"$ref": "#/x", "type": "object"}}),
+        http(parameters=None),
+        http(url="https://example.com/{id}?customer={customer}"),
+        http(url="http://127.0.0.1:8080/x?key={id}"),
+    ],
+)
+def test_what_the_tools_take_is_taken(ask: Ask, given: dict[str, Any]) -> None:
+    answer = ask("POST", "/v2/agents", {**SMALLEST, **given})
+    assert answer.status == 201, answer.text
 
 
 def test_a_header_that_proves_nothing_is_fine(ask: Ask) -> None:

@@ -1,5 +1,6 @@
 """Agents: from their shape on the wire to the engine's, and back; what holds them together."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -147,8 +148,10 @@ def _problems(agent: Agent) -> Iterator[tuple[str, str]]:
     ):
         if len(entries) > MAX_ENTRIES[field]:
             yield field, f"must not be more than {MAX_ENTRIES[field]}"
-    if INVOKE_SKILL in agent.tools:
-        yield f"tool_configurations.{INVOKE_SKILL}", "is the name of the tool that loads skills"
+    for name in agent.tools:
+        # Models call a tool by what letters their providers take of its name.
+        if re.sub(r"[^0-9A-Za-z_-]", "_", name) == INVOKE_SKILL:
+            yield f"tool_configurations.{name}", "is the name of the tool that loads skills"
     for name, step in agent.steps.items():
         for field, why in _problems_of_step(agent, step):
             yield f"steps.{name}.{field}", why

@@ -7,7 +7,7 @@ mcp                `server`, `tool_name`
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -38,7 +38,9 @@ SECRETS = "cueline/tools/"
 FUNCTIONS = "cueline-tool-"
 """The same for Lambda functions."""
 
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_PLACEHOLDER = re.compile(r"\{(\w*)\}")
+_PUBLIC_FUNCTION = re.compile(r"(?:[A-Za-z]\w*\.)?[A-Za-z]\w*", re.ASCII)
+"""With the module that it is in, where several have one of that name."""
 _FUNCTION = re.compile(
     rf"(?:arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{{12}}:function:)?"
     rf"{FUNCTIONS}[0-9A-Za-z_-]{{1,{64 - len(FUNCTIONS)}}}(?::[0-9A-Za-z$_-]{{1,128}})?"
@@ -50,16 +52,21 @@ _CREDENTIAL = re.compile(
     re.IGNORECASE,
 )
 _CREDENTIAL_VALUE = re.compile(r"\s*(?:bearer|basic|digest|token)\s", re.IGNORECASE)
-_OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
-_REFERENCE = re.compile(r"(?:session|agent)(?:\.[^.\s]{1,100}){1,10}")
+_OWN_HEADERS = frozenset(
+    {
+        *("accept-encoding", "connection", "content-length", "expect", "host", "keep-alive"),
+        *("te", "trailer", "transfer-encoding", "upgrade"),
+    }
+)
+_REFERENCE = re.compile(r"(?:session|agent)\.metadata(?:\.[^.\s]{1,100}){1,10}")
 
 
 # --- types of fields -----------------------------------------------------------------------------
 
 
 def _tool_id(value: str) -> str:
-    if not re.fullmatch(rf"{PREFIX}[0-9A-Za-z_-]{{1,100}}", value):
-        raise ValueError(f"must be `{PREFIX}` and up to 100 letters, digits, `_` or `-`")
+    if not re.fullmatch(rf"{PREFIX}[0-9A-Za-z_.-]{{1,100}}", value):
+        raise ValueError(f"must be `{PREFIX}` and up to 100 letters, digits, `_`, `-` or `.`")
     return value
 
 
@@ -83,8 +90,10 @@ def _url(value: str) -> str:
                 f"as a header. {_WHERE_SECRETS_GO}. If it is none, write `{{...}}` there and give "
                 "it in `argument_override`"
             )
-    if _PLACEHOLDER.search(parts.scheme + parts.netloc):
+    if "{" in parts.scheme + parts.netloc + parts.fragment:
         raise ValueError("may have `{...}` in its path and query only")
+    if set("{}") & set(_PLACEHOLDER.sub("", value)) or "{}" in value:
+        raise ValueError("must have a name in letters, digits and `_` in each `{...}`")
     return value
 
 
@@ -137,14 +146,21 @@ def _function_name(value: str) -> str:
 
 def _overrides(arguments: dict[str, Any]) -> dict[str, Any]:
     for name, value in arguments.items():
-        if not isinstance(value, dict) or "$ref" not in value:
-            continue
-        reference = value["$ref"]
-        if len(value) > 1 or not (isinstance(reference, str) and _REFERENCE.fullmatch(reference)):
-            raise ValueError(
-                f'must give `{name}` as a value, or as {{"$ref": "session.metadata.<field>"}} alone'
-            )
+        for reference in _references(value):
+            if not (isinstance(reference, str) and _REFERENCE.fullmatch(reference)):
+                raise ValueError(
+                    f'must have, for `{name}`, a value or {{"$ref": "session.metadata.<field>"}}; '
+                    "write `$$ref` for a plain `$ref`"
+                )
     return arguments
+
+
+def _references(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict) and set(value) == {"$ref"}:
+        yield value["$ref"]
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _references(inner)
 
 
 Url = Annotated[str, Field(max_length=2_000), AfterValidator(_url)]
@@ -173,23 +189,15 @@ class Remote(RareWire):
 
 class Http(Remote):
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] | None = None
-    parameters: Annotated[ArgumentSchema | None, Field(validate_default=True)] = None
-
-    @field_validator("parameters")
-    @classmethod
-    def _fill(cls, schema: dict[str, Any] | None, info: ValidationInfo) -> dict[str, Any] | None:
-        known = (schema or {}).get("properties", {})
-        for name in _PLACEHOLDER.findall(info.data.get("url", "")):
-            if name not in known:
-                raise ValueError(f"must have the property `{name}`, which the URL names")
-        return schema
+    parameters: ArgumentSchema | None = None
+    """Left out, they are what the URL names."""
 
 
 class Server(Remote):
     @field_validator("url")
     @classmethod
     def _fixed(cls, url: str) -> str:
-        if _PLACEHOLDER.search(url):
+        if "{" in url:
             raise ValueError("must not have `{...}`")
         return url
 
@@ -210,9 +218,16 @@ class DynamicVectara(ToolFields):
     @field_validator("http")
     @classmethod
     def _something(cls, http: Http | None, info: ValidationInfo) -> Http | None:
-        tool_id = info.data.get("tool_id")
-        if http is None and tool_id and not tool_id.removeprefix(PREFIX).isidentifier():
-            raise ValueError(f"is required, where tool_id is not `{PREFIX}<Python function>`")
+        if http is None:
+            function = str(info.data.get("tool_id", f"{PREFIX}x")).removeprefix(PREFIX)
+            if not _PUBLIC_FUNCTION.fullmatch(function):
+                raise ValueError(f"is required, where tool_id is not `{PREFIX}<Python function>`")
+        elif http.parameters:
+            given = info.data.get("argument_override") or {}
+            known = {*http.parameters.get("properties", {}), *given}
+            for name in _PLACEHOLDER.findall(http.url):
+                if name not in known:
+                    raise ValueError(f"needs `{name}`, which its URL names, in its parameters")
         return http
 
 
