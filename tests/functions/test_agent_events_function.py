@@ -40,7 +40,7 @@ def test_a_stream_tells_thinking_and_text_apart_and_ends(door: Door) -> None:
     events = door.stream("hi")
     kinds = [e["type"] for e in events]
     assert kinds[0] == "input_message"
-    assert kinds[-2:] == ["streaming_agent_output_end", "end"]
+    assert kinds[-3:] == ["streaming_agent_output_end", "context_consumed", "end"]
     assert kinds.index("streaming_thinking_end") < kinds.index("streaming_agent_output")
     thought = [e["content"] for e in events if e["type"] == "streaming_thinking"]
     text = [e["content"] for e in events if e["type"] == "streaming_agent_output"]
@@ -189,7 +189,8 @@ def test_a_timeout_that_is_none_is_refused(door: Door, value: str) -> None:
         (b"[]", 400, "invalid_request"),
         (b'{"messages": []}', 400, "invalid_request"),
         (b'{"messages": [{"type": "text", "content": " "}]}', 400, "invalid_message_content"),
-        (b'{"type": "compact"}', 501, "not_implemented"),
+        (b'{"type": "compact", "compact_up_to_event_id": "x"}', 400, "invalid_request"),
+        (b'{"type": "tool_decision"}', 400, "invalid_request"),
         (b'{"type": "dance"}', 400, "invalid_request"),
         (json.dumps({**said("x"), "since": "aev_x"}).encode(), 400, "invalid_request"),
         (b'{"messages": "' + b"x" * 600_000, 400, "invalid_request"),

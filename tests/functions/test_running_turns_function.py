@@ -96,8 +96,10 @@ def test_a_queued_message_is_answered_token_by_token_where_its_caller_waits(door
         "input_message",
         "streaming_agent_output",
         "streaming_agent_output_end",
+        "context_consumed",
         "streaming_agent_output",
         "streaming_agent_output_end",
+        "context_consumed",
     ]
     ended = [e["event_id"] for e in got if e["type"] == "streaming_agent_output_end"]
     assert len(ended) == 2
@@ -125,7 +127,7 @@ def test_since_an_event_of_elsewhere_is_refused_and_leaves_no_trace(door: Door) 
         assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
         assert "since" in response.json()["field_errors"]
     assert len([e for e in door.log() if isinstance(e, Input)]) == 1
-    assert offset == "2"
+    assert offset == "3"
 
 
 def test_more_than_one_json_answer_holds_must_be_streamed(
@@ -258,7 +260,7 @@ def test_a_repeat_with_since_is_told_no_more_than_the_first_time(door: Door) -> 
     assert door.post("two", since=known, headers=KEY).json() == first.json()
     streamed = door.stream("two", since=known, headers=KEY)
     assert said_in(streamed) == ["two"]
-    assert streamed[-2]["event_id"] == first.json()["events"][-1]["id"]
+    assert streamed[-3]["event_id"] == first.json()["events"][-1]["id"]
 
 
 def test_a_repeat_of_what_was_interrupted_is_told_what_had_been_said_and_no_more(

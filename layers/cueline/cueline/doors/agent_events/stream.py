@@ -99,15 +99,16 @@ class Frames:
             case Answered() | Spoke() if event.schema_name:
                 yield from self._shown(recorded)
                 yield from self._consumed(at)
-            case Answered() | Spoke() | PartlyAnswered():
+            case Answered() | Spoke():
                 yield from self._end_text(recorded, event.turn, event.text)
                 yield from self._consumed(at)
+            case PartlyAnswered():
+                yield from self._end_text(recorded, event.turn, event.text)
             case TurnFailed() | InputsFailed() if ends(event, self.offset):
                 if isinstance(event, TurnFailed) and (event.text or self._saying):
                     yield from self._end_text(recorded, event.turn, event.text)
                 if event.code in TRANSIENT and (wired := told(self.session, recorded)):
                     yield sse.frame(wired)
-                yield from self._consumed(at)
                 yield from self.failed(failure(event), at)
             case Thinking() if self._thought and event.turn == self._turn:
                 self._thought = False  # it was streamed, before what it led to
