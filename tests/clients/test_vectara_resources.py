@@ -138,19 +138,6 @@ def test_a_bad_agent_is_a_bad_request_that_names_its_fields(client: Vectara) -> 
     assert set(caught.value.body["field_errors"]) == {"key", "name"}
 
 
-def test_what_is_not_built_is_refused_by_name(client: Vectara) -> None:
-    with pytest.raises(ApiError) as caught:
-        client.agents.create(
-            name="A",
-            tool_configurations={},
-            model=MODEL,
-            skills={"s": {"description": "d", "content": "c"}},
-            request_options=NO_RETRY,
-        )
-    assert (caught.value.status_code, caught.value.body["code"]) == (501, "not_implemented")
-    assert "skills" in caught.value.body["messages"][0]
-
-
 # --- sessions ------------------------------------------------------------------------------------
 
 
