@@ -1,6 +1,5 @@
 """Whatever an MCP server does, a visit ends in time and says what was wrong."""
 
-import asyncio
 import socket
 import threading
 import time
@@ -57,11 +56,10 @@ def call_problem(scripted: Scripted, seconds: float = 10) -> str:
     return str(raised.value)
 
 
-def streamed(*parts: str, then: float = 0) -> Response:
+def streamed(*parts: str) -> Response:
     async def body() -> AsyncIterator[str]:
         for part in parts:
             yield part
-        await asyncio.sleep(then)
 
     return StreamingResponse(body(), media_type="text/event-stream")
 
@@ -274,9 +272,11 @@ def test_an_answer_that_is_too_large(as_stream: bool) -> None:
     def large(asked: Message) -> Response:
         whole = result(asked, {"content": text("x" * 2_000_000)})
         said = bytes(whole.body).decode()
-        return streamed(f"id: 1\ndata: {said}\n\n", then=30) if as_stream else whole
+        return streamed(f"id: 1\nretry: 60000\ndata: {said}\n\n") if as_stream else whole
 
-    assert "has more than 1,000,000 bytes" in call_problem(Scripted(tools__call=large))
+    started = time.monotonic()
+    assert "has more than 1,000,000 bytes" in call_problem(Scripted(tools__call=large), seconds=30)
+    assert time.monotonic() - started < 15  # it is not asked for the rest a minute later
 
 
 def test_a_question_to_a_person_is_not_passed_on() -> None:
