@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -109,6 +110,31 @@ def stateless(**says: Say) -> Scripted:
         tools__list=lambda asked: result(asked, {"tools": [tool("work")], **cached}),
         **says,
     )
+
+
+@contextmanager
+def raw(answer: bytes) -> Iterator[str]:
+    """A server that answers each connection with these bytes, and hangs up."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
 
 
 def result(asked: Message, value: Message) -> Response:

@@ -3,8 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from tests.mcp.servers import (
     Scripted,
     error,
     hanging,
+    raw,
     result,
     stateless,
     text,
@@ -29,6 +29,7 @@ from tests.mcp.servers import (
 
 LOOPBACK = Network.of(["127.0.0.1"])
 SECRETS = Secrets(lambda name: f"value-of-{name}", "cueline/")
+RESUMABLE = "id: 7\nretry: 60000\ndata:\n\n"
 DOUBT = "The call may have had its effect all the same."
 
 
@@ -64,31 +65,6 @@ def streamed(*parts: str) -> Response:
     return StreamingResponse(body(), media_type="text/event-stream")
 
 
-@contextmanager
-def raw(answer: bytes) -> Iterator[str]:
-    """A server that answers each connection with these bytes, and hangs up."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.recv(65_536)
-                connection.sendall(answer)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(5)
-
-
 # --- servers that cannot be used -----------------------------------------------------------------
 
 
@@ -106,6 +82,11 @@ def test_the_guard_keeps_it_from_the_own_network() -> None:
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "http://u:secret@127.0.0.1/x", "http://[x/"])
 def test_no_url_that_is_called(url: str) -> None:
     assert "secret" not in listing_problem(url)
+
+
+def test_headers_that_are_the_connections_own_may_not_be_set() -> None:
+    problem = listing_problem("http://127.0.0.1:9/mcp", headers={"Host": "other", "X-Key": "k"})
+    assert problem == "It may not set host."
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -228,7 +209,10 @@ def test_a_goodbye_that_hangs_keeps_no_answer_back() -> None:
         (HTMLResponse("<h1>Oops</h1>"), f"answered with text/html, which is not MCP. {DOUBT}"),
         (Response("{", media_type="application/json"), f"that is not MCP. {DOUBT}"),
         (streamed("event: message\n"), f"ended without a response. {DOUBT}"),
-        (streamed("id: 7\ndata:\n\n"), f"reconnection attempts were exhausted. {DOUBT}"),
+        (
+            streamed(RESUMABLE.replace("60000", "10")),
+            f"reconnection attempts were exhausted. {DOUBT}",
+        ),
         (streamed("data: {]\n\n"), f"that is not MCP. {DOUBT}"),
         (Response(status_code=401), "does not let this agent in (HTTP 401)"),
         (Response(status_code=429), "refused the request (HTTP 429)"),
@@ -272,7 +256,7 @@ def test_an_answer_that_is_too_large(as_stream: bool) -> None:
     def large(asked: Message) -> Response:
         whole = result(asked, {"content": text("x" * 2_000_000)})
         said = bytes(whole.body).decode()
-        return streamed(f"id: 1\nretry: 60000\ndata: {said}\n\n") if as_stream else whole
+        return streamed(RESUMABLE, f"data: {said}\n\n") if as_stream else whole
 
     started = time.monotonic()
     assert "has more than 1,000,000 bytes" in call_problem(Scripted(tools__call=large), seconds=30)

@@ -10,6 +10,7 @@ import httpx2
 
 from cueline.adapters.tools.found import Found, ToolError
 from cueline.adapters.tools.guard import Network
+from cueline.adapters.tools.http import NOT_SETTABLE
 from cueline.adapters.tools.secrets import Secrets
 from cueline.engine.agent import McpTool
 from cueline.engine.tools import ToolResult
@@ -40,6 +41,8 @@ def mcp_specs(
     secret = secrets.headers(configured.secret_headers)
     headers = httpx2.Headers(configured.headers)
     headers.update(secret)
+    if taken := NOT_SETTABLE & set(headers):
+        raise ToolError(f"It may not set {', '.join(sorted(taken))}.")
     server = Server(
         url=configured.url,
         headers=tuple(sorted(headers.items())),

@@ -39,7 +39,7 @@ MOST_PAGES = 20
 LARGEST_LISTING = 1_000_000
 """Characters of descriptions and schemas; tools beyond it are left out."""
 CLOSE_SECONDS = 1.0
-"""How long saying goodbye may take, which includes telling a server to stop a call."""
+"""How long closing a session may take, be its call over or not."""
 _HANDSHAKE = "legacy"  # the client's word for servers that want `initialize` first
 
 T = TypeVar("T")
