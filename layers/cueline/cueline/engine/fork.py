@@ -33,7 +33,7 @@ WAIT_SECONDS = 20.0
 """From the start: the gateway ends a request after 29."""
 IN_CASE_SECONDS = 60
 """After which somebody looks, where the maker of a fork died before it could send a wake-up."""
-_PAGE = 64
+_PAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
