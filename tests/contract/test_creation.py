@@ -40,7 +40,8 @@ def create(ports: Ports, kind: str, idempotency_key: str | None, /, **fields: An
 
 def made(ports: Ports, kind: str) -> list[Made]:
     if kind == "session":
-        return [sessions.to_wire(one) for one in ports.sessions.list(HOST, 100, None).items]
+        keys = [one.session_key for one in ports.sessions.list(HOST, 100, None).items]
+        return [sessions.get(ports, HOST, key) for key in keys]
     found = ports.agents.list(100, None).items
     return [to_wire(one) for one in found if one.key != HOST]
 
