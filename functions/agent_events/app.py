@@ -13,10 +13,9 @@ from cueline import bootstrap
 from cueline.doors.agent_events.body import MAX_BODY
 from cueline.doors.agent_events.errors import error_answer
 from cueline.doors.agent_events.hosting import Post
-from cueline.doors.agent_events.routes import RouteNotFound
 from cueline.doors.asgi import answering, body_of, gone, request_id
 from cueline.doors.logs import function_logger
-from cueline.errors import CuelineError, unexpected
+from cueline.errors import CuelineError, RouteNotFound, unexpected
 
 EVENTS = "/v2/agents/{agent_key}/sessions/{session_key}/events"
 

@@ -12,9 +12,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from cueline import bootstrap
 from cueline.doors.access import caller_of
 from cueline.doors.agent_events.errors import error_answer
-from cueline.doors.agent_events.routes import ROUTES, Call, Route, RouteNotFound
+from cueline.doors.agent_events.routes import ROUTES, Call, Route
 from cueline.doors.logs import function_logger
-from cueline.errors import CuelineError, unexpected
+from cueline.errors import CuelineError, RouteNotFound, unexpected
 
 JSON = "application/json"
 

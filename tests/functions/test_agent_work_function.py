@@ -136,7 +136,7 @@ def test_a_call_that_waits_is_told_and_decided_on(shop: Door, toolbox: FakeToolb
     assert kinds(response) == ["input_message", "tool_input", "agent_output"]
     _, asked, waits = response.json()["events"]
     assert asked["approval_required"] is True
-    assert waits["approvals"] == [{"tool_call_id": "c0"}]
+    assert waits["approvals"] == [{"tool_call_id": "c0", "tool_configuration_name": "refund"}]
     assert "approval" in waits["content"]
     assert toolbox.ran == []
     response = decide(shop, "c0", "approve")

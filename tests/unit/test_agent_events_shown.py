@@ -102,7 +102,7 @@ def said(text: str) -> dict[str, str]:
                 "type": "step_transition",
                 "from_step": "a",
                 "to_step": "b",
-                "content": "The agent has gone on from step a to step b.",
+                "content": "[Step `a` is done. Go on with step `b`.]",
             },
         ),
         (
@@ -116,19 +116,22 @@ def said(text: str) -> dict[str, str]:
             },
         ),
         (
-            TurnSuspended(turn="t", inputs=(1,), calls=("c",)),
+            TurnSuspended(turn="t", inputs=(1,), calls=("c",), tools=("pay",)),
             {
                 "type": "agent_output",
-                "content": "Waiting for approval of the tool call c.",
-                "approvals": [{"tool_call_id": "c"}],
+                "content": "Waiting for a person's approval of a call of pay.",
+                "approvals": [{"tool_call_id": "c", "tool_configuration_name": "pay"}],
             },
         ),
         (
-            TurnSuspended(turn="t", inputs=(1,), calls=("c", "d")),
+            TurnSuspended(turn="t", inputs=(1,), calls=("c", "d"), tools=("pay", "ship")),
             {
                 "type": "agent_output",
-                "content": "Waiting for approval of the tool calls c, d.",
-                "approvals": [{"tool_call_id": "c"}, {"tool_call_id": "d"}],
+                "content": "Waiting for a person's approval of calls of pay, ship.",
+                "approvals": [
+                    {"tool_call_id": "c", "tool_configuration_name": "pay"},
+                    {"tool_call_id": "d", "tool_configuration_name": "ship"},
+                ],
             },
         ),
         (

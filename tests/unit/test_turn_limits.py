@@ -297,7 +297,8 @@ def test_fifty_workers_pass_a_keys_cap_by_one_call_at_most() -> None:
     for thread in threads:
         thread.join()
     assert len(ended) == 50
-    assert set(map(type, ended)) == {Answered, TurnFailed}
+    assert all(isinstance(e, Answered | TurnFailed) for e in ended)
+    assert any(isinstance(e, TurnFailed) for e in ended)
     spent = ports.spending.spent("one", DAY).cost / 1e9
     assert spent <= cap + each
     assert spent == pytest.approx(each * sum(isinstance(e, Answered) for e in ended))

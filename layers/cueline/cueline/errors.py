@@ -8,6 +8,7 @@ CuelineError
   + Unauthorized              no key, or a wrong one
   + Forbidden                 the key, or the state of what it names, does not allow this
   + NotFound
+      + RouteNotFound
       + AgentNotFound
       + SessionNotFound       never made, deleted, or expired
       + EventNotFound
@@ -98,6 +99,10 @@ class EventNotFound(NotFound):
 class CallNotWaiting(NotFound):
     code = "tool_call_not_found"
     noun = "tool call that waits for a decision, or somebody has decided already:"
+
+
+class RouteNotFound(NotFound):
+    noun = "route"
 
 
 class Conflict(CuelineError):

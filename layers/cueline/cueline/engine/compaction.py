@@ -70,7 +70,7 @@ def cut(events: Sequence[Recorded], keep: int, up_to: int | None = None) -> Cut 
     """
     since, live = since_compaction(events)
     ends = {o: r.offset for r in live for o in _ended(r.event)}
-    asked = [r.offset for r in live if isinstance(r.event, Input) and not r.event.compact]
+    asked = [r.offset for r in live if isinstance(r.event, Input) and r.event.texts]
     ended = sorted(ends[offset] for offset in asked if offset in ends)
     if up_to is not None:
         ended, keep = [end for end in ended if end <= up_to], 0

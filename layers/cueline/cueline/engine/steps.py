@@ -39,7 +39,7 @@ class RunTools:
 class Suspend:
     """End the turn until somebody decides on these calls."""
 
-    calls: tuple[str, ...]
+    calls: tuple[OpenCall, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def _with_calls(calls: tuple[OpenCall, ...]) -> Step:
         return ActOnDecisions(decided)
     if made := tuple(call for call in calls if call.status == "made"):
         return RunTools(made)
-    return Suspend(tuple(call.call for call in calls))
+    return Suspend(calls)
 
 
 def exceeded(state: State, work: Work, caps: Caps, seconds: float = 0.0) -> Stop | None:

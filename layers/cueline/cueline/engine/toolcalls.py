@@ -117,14 +117,19 @@ def _output(taken: ToolInput, result: ToolResult, *, refused: bool = False) -> T
 # --- approval ------------------------------------------------------------------------------------
 
 
-def suspend(host: Host, calls: Sequence[str]) -> bool:
+def suspend(host: Host, calls: Sequence[OpenCall]) -> bool:
     """Ends the turn; its inputs wait until somebody decides on these calls."""
 
     def build(state: State) -> tuple[Event, ...]:
         if not (mine := state.running(host.turn)):
             return ()
-        inputs = covered(state, mine)
-        return (TurnSuspended(turn=host.turn, inputs=inputs, calls=tuple(calls)),)
+        waits = TurnSuspended(
+            turn=host.turn,
+            inputs=covered(state, mine),
+            calls=tuple(call.call for call in calls),
+            tools=tuple(call.input.configuration or call.input.tool for call in calls),
+        )
+        return (waits,)
 
     host.append(build)
     return True

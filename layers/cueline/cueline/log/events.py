@@ -297,6 +297,8 @@ class TurnSuspended(_Event):
     turn: str
     inputs: tuple[int, ...]
     calls: tuple[str, ...]
+    tools: tuple[str, ...] = ()
+    """The agent's names for what is to be called, in the same order."""
 
 
 class InputsOverran(_Event):

@@ -20,7 +20,7 @@ PREFIX = "cueline-tool-"
 LARGEST = 1_000_000
 """Bytes of an answer."""
 LONGEST_MESSAGE = 500
-_NAME = re.compile(PREFIX + r"[\w-]+(:[\w$-]+)?")
+_NAME = re.compile(r"(arn:[\w-]+:lambda:[\w-]+:\d{12}:function:)?" + PREFIX + r"[\w-]+(:[\w$-]+)?")
 
 
 def lambda_tool(name: str, configured: LambdaTool, client: Callable[[], "LambdaClient"]) -> Found:

@@ -6,11 +6,11 @@ of our own.
 """
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from cueline.doors.agent_events import wire
 from cueline.engine.prompt import INVOKE_SKILL
+from cueline.log.conversation import handoff
 from cueline.log.events import (
     Answered,
     Compacted,
@@ -93,7 +93,7 @@ def _fields(event: Event) -> Fields | None:
         case Compacted():
             return _compaction(event)
         case TurnSuspended():
-            return _approvals(event.calls)
+            return _approvals(event)
         case Spoke():
             return _said(event.text, event.schema_name)
         case Answered():
@@ -178,11 +178,16 @@ def _call(event: ToolInput | ToolOutput) -> Fields | None:
     return {**call, "tool_output": _object(event.output, "output"), "error": event.error, **refused}
 
 
-def _approvals(calls: Sequence[str]) -> Fields:
-    what = f"tool call {calls[0]}" if len(calls) == 1 else f"tool calls {', '.join(calls)}"
+def _approvals(event: TurnSuspended) -> Fields:
+    """The calls themselves are told just before, with their arguments."""
+    names = event.tools or event.calls
+    what = f"a call of {names[0]}" if len(names) == 1 else f"calls of {', '.join(names)}"
+    waiting = zip(event.calls, names, strict=True)
     return {
-        **_said(f"Waiting for approval of the {what}."),
-        "approvals": [{"tool_call_id": call} for call in calls],
+        **_said(f"Waiting for a person's approval of {what}."),
+        "approvals": [
+            {"tool_call_id": call, "tool_configuration_name": name} for call, name in waiting
+        ],
     }
 
 
@@ -191,7 +196,7 @@ def _transition(event: StepChanged) -> Fields:
         "type": "step_transition",
         "from_step": event.from_step,
         "to_step": event.to_step,
-        "content": f"The agent has gone on from step {event.from_step} to step {event.to_step}.",
+        "content": handoff(event),
     }
 
 

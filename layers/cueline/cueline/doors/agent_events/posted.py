@@ -1,11 +1,12 @@
 """The bodies that a client may post to a session."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from cueline.doors.agent_events.wire import Name, Wire
+from cueline.doors.agent_events.wire import UNION, Name, Wire
 
 
 class TextMessage(Wire):
@@ -20,7 +21,19 @@ class SkillMessage(Wire):
     skill_name: Annotated[Name, Field(max_length=100)]
 
 
-Message = Annotated[TextMessage | SkillMessage, Field(discriminator="type")]
+def _kind(given: object) -> str | None:
+    kind = given.get("type") if isinstance(given, Mapping) else getattr(given, "type", None)
+    return f"{UNION}{kind}" if isinstance(kind, str) else None
+
+
+Message = Annotated[
+    Annotated[TextMessage, Tag(f"{UNION}text")] | Annotated[SkillMessage, Tag(f"{UNION}skill")],
+    Discriminator(
+        _kind,
+        custom_error_type="message_type",
+        custom_error_message="must have the type `text` or `skill`",
+    ),
+]
 
 
 def _event_id(value: str) -> str:

@@ -14,7 +14,7 @@ from cueline.doors.agent_events.idempotency import idempotency_key
 from cueline.doors.agent_events.keys import agent_key_in, event_id_in, session_key_in
 from cueline.doors.agent_events.lists import ListQuery, list_query
 from cueline.engine.ports import Ports
-from cueline.errors import NotBuilt, NotFound
+from cueline.errors import NotBuilt
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +74,6 @@ class Route:
     path: str
     answer: Callable[[Call], dict[str, Any] | None]
     status: int = 200
-
-
-class RouteNotFound(NotFound):
-    noun = "route"
 
 
 def _not_built(feature: str) -> Callable[[Call], None]:
