@@ -61,7 +61,7 @@ TOOLS = {
         http={
             "method": "GET",
             "url": "https://example.com/orders/{id}",
-            "secret_headers": {"authorization": "cueline/tools/orders"},
+            "secret_headers": {"authorization": "cueline/tools/example.com/orders"},
             "parameters": ARGUMENTS,
         },
         approval="required",

@@ -28,7 +28,7 @@ def server() -> Iterator[Server]:
 
 def secrets() -> Secrets:
     def read(name: str) -> str:
-        if name == "cueline/tools/denied":
+        if name == "cueline/tools/127.0.0.1/denied":
             raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetSecretValue")
         return SECRET
 
@@ -127,7 +127,7 @@ def test_a_secret_goes_into_its_header_and_nowhere_else(server: Server) -> None:
         server.network,
         url=server.url + "/echo",
         headers={"x-plain": "1"},
-        secret_headers={"x-key": "cueline/tools/k"},
+        secret_headers={"x-key": "cueline/tools/127.0.0.1/k"},
     )
     said = heard(tool())
     headers = server.asked[0][2]
@@ -135,7 +135,9 @@ def test_a_secret_goes_into_its_header_and_nowhere_else(server: Server) -> None:
     assert said["key"] == "[secret]"
 
 
-@pytest.mark.parametrize("name", ["cueline/tools/denied", "production/database"])
+@pytest.mark.parametrize(
+    "name", ["cueline/tools/127.0.0.1/denied", "cueline/tools/a.example/k", "production/database"]
+)
 def test_a_secret_that_cannot_be_used_is_named(server: Server, name: str) -> None:
     tool = call(server.network, url=server.url, secret_headers={"x-key": name})
     with pytest.raises(ToolError, match=name):

@@ -49,7 +49,7 @@ HTTP: dict[str, Any] = {
         "method": "POST",
         "url": "https://example.com/orders/{id}?full=true",
         "headers": {"accept": "application/json"},
-        "secret_headers": {"Authorization": "cueline/tools/orders"},
+        "secret_headers": {"Authorization": "cueline/tools/example.com/orders"},
         "parameters": ARGUMENTS,
     },
 }
@@ -63,7 +63,10 @@ MCP: dict[str, Any] = {
     "type": "mcp",
     "tool_id": "tol_wiki",
     "tool_name": "search",
-    "server": {"url": "https://example.com/mcp", "secret_headers": {"x-key": "cueline/tools/w"}},
+    "server": {
+        "url": "https://example.com/mcp",
+        "secret_headers": {"x-key": "cueline/tools/example.com/w"},
+    },
 }
 TOOLS = {"find": PYTHON, "orders": HTTP, "refund": LAMBDA, "wiki": MCP}
 SKILLS = {"tax": {"description": "How to tax.", "content": "# Tax\n\nTake 19 %."}}
@@ -139,7 +142,7 @@ def test_an_agent_is_kept_as_the_engine_has_it(full: Any, ports: Ports) -> None:
             method="POST",
             url="https://example.com/orders/{id}?full=true",
             headers={"accept": "application/json"},
-            secret_headers={"Authorization": "cueline/tools/orders"},
+            secret_headers={"Authorization": "cueline/tools/example.com/orders"},
             parameters=ARGUMENTS,
         ),
         "refund": LambdaTool(
@@ -149,7 +152,7 @@ def test_an_agent_is_kept_as_the_engine_has_it(full: Any, ports: Ports) -> None:
             tool_id="tol_wiki",
             url="https://example.com/mcp",
             tool_name="search",
-            secret_headers={"x-key": "cueline/tools/w"},
+            secret_headers={"x-key": "cueline/tools/example.com/w"},
         ),
     }
     assert agent.skills == {"tax": Skill(**SKILLS["tax"])}
@@ -428,7 +431,7 @@ T = "tool_configurations.t"
         (http(url="ftp://example.com"), f"{T}.http.url", "https://"),
         (http(url="example.com"), f"{T}.http.url", "https://"),
         (http(url="https://[x/"), f"{T}.http.url", "is not a URL"),
-        (http(url="https://me:hush@example.com"), f"{T}.http.url", "`cueline/tools/`"),
+        (http(url="https://me:hush@example.com"), f"{T}.http.url", "`cueline/tools/<host>/`"),
         (http(url="https://example.com/?api_key=hush"), f"{T}.http.url", "`api_key`"),
         (http(url="https://{id}.example.com"), f"{T}.http.url", "path and query only"),
         (http(url="https://example.com/a b"), f"{T}.http.url", "without spaces"),
@@ -452,10 +455,10 @@ T = "tool_configurations.t"
         (
             http(headers={"authorization": "hush"}, secret_headers={}),
             f"{T}.http.headers",
-            "begins with `cueline/tools/`, and give that name in `secret_headers`",
+            "begins with `cueline/tools/<host>/`, and give that name in `secret_headers`",
         ),
         (
-            http(secret_headers={"Accept": "cueline/tools/x"}),
+            http(secret_headers={"Accept": "cueline/tools/example.com/x"}),
             f"{T}.http.secret_headers",
             "must not have `accept`",
         ),
@@ -463,6 +466,11 @@ T = "tool_configurations.t"
             http(secret_headers={"x-key": "hush"}),
             f"{T}.http.secret_headers",
             "begins with `cueline/tools/`",
+        ),
+        (
+            http(secret_headers={"x-key": "cueline/tools/other.example/x"}),
+            f"{T}.http.secret_headers",
+            "begin with `cueline/tools/example.com/`",
         ),
     ],
 )
@@ -503,7 +511,7 @@ def test_credentials_are_no_plain_headers(ask: Ask, name: str) -> None:
         tool(PYTHON, argument_override={"schema": {"$ref": "#/x", "type": "object"}}),
         http(parameters=None),
         http(url="https://example.com/{id}?customer={customer}"),
-        http(url="http://127.0.0.1:8080/x?key={id}"),
+        http(url="http://127.0.0.1:8080/x?key={id}", secret_headers={}),
     ],
 )
 def test_what_the_tools_take_is_taken(ask: Ask, given: dict[str, Any]) -> None:

@@ -188,8 +188,10 @@ def test_what_somebody_hid_is_hidden_for_that_reason(ask: Ask, ports: Ports) -> 
     assert ask("POST", f"{at(2)}/unhide").json["hide_reason"] == "compaction"
 
 
-def test_a_deleted_summary_stands_for_nothing(ask: Ask, ports: Ports) -> None:
+def test_a_summary_stays_what_it_stands_for_is_seen_by_no_model(ask: Ask, ports: Ports) -> None:
     talk(ports, 2)
     summary = compact(ports, up_to=5)
-    assert ask("DELETE", at(summary)).status == 204
-    assert offsets(ask) == [0, 2, 3, 5]
+    for method, path in (("DELETE", at(summary)), ("POST", f"{at(summary)}/hide")):
+        answer = ask(method, path)
+        assert (answer.status, answer.json["code"]) == (409, "conflict")
+    assert offsets(ask) == [summary]

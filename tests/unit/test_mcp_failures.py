@@ -96,7 +96,7 @@ def test_it_wants_another_secret(status: int) -> None:
         initialize=lambda _: Response(status_code=status),
     )
     with scripted.serving() as url:
-        named = listing_problem(url, secret_headers={"X-Key": "cueline/k"})
+        named = listing_problem(url, secret_headers={"X-Key": "cueline/127.0.0.1/k"})
         assert named.endswith(f"does not let this agent in (HTTP {status}): is X-Key right?")
         assert "value-of" not in named
         assert "gives no secret header" in listing_problem(url)

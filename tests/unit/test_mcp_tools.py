@@ -171,11 +171,16 @@ def test_so_many_lists_are_remembered_and_no_more(monkeypatch: pytest.MonkeyPatc
 
 def test_headers_and_secrets_come_with_each_request() -> None:
     scripted = Scripted()
-    more: Any = {"headers": {"X-Tenant": "a"}, "secret_headers": {"Authorization": "cueline/key"}}
+    more: Any = {
+        "headers": {"X-Tenant": "a"},
+        "secret_headers": {"Authorization": "cueline/127.0.0.1/key"},
+    }
     with scripted.serving() as url:
         assert found(url, **more)["work"].run({}, 10) == ToolResult("done")
     assert {headers["x-tenant"] for headers in scripted.headers} == {"a"}
-    assert {headers["authorization"] for headers in scripted.headers} == {"value of cueline/key"}
+    assert {headers["authorization"] for headers in scripted.headers} == {
+        "value of cueline/127.0.0.1/key"
+    }
 
 
 def test_a_secret_that_a_server_repeats_is_not_passed_on() -> None:
@@ -187,7 +192,7 @@ def test_a_secret_that_a_server_repeats_is_not_passed_on() -> None:
 
     scripted = Scripted(tools__call=repeat)
     with scripted.serving() as url:
-        one = found(url, secret_headers={"X-Key": "cueline/key"})["work"]
+        one = found(url, secret_headers={"X-Key": "cueline/127.0.0.1/key"})["work"]
         assert one.run({}, 10).output == "[secret]!"
         scripted.says["tools/call"] = complain
         with pytest.raises(ToolError, match=r"gave no result: bad key: \[secret\]\."):

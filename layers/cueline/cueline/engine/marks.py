@@ -64,6 +64,8 @@ def mark_event(
     found = _at(ports, session, offset)
     if not isinstance(found.event, MARKABLE) or (found.mark == "erased" and mark != "erased"):
         raise _missing(session, offset)
+    if isinstance(found.event, Compacted):
+        raise Conflict("This is the summary of events that the model does not see any more.")
     if in_use(head.state, found):
         raise Conflict("A turn still works with this event. Mark it once the turn has ended.")
     marked = ports.log.mark(session.id, session.incarnation, offset, mark)

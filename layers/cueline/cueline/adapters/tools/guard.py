@@ -12,12 +12,13 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, Self, cast
 
 import httpcore2
 import httpx2
 
-from cueline.adapters.tools.addresses import Own, refused
+from cueline.adapters.tools.addresses import Own, plain, refused
 from cueline.adapters.tools.connections import AsyncBackend, Backend, Deadline, Refused
 
 __all__ = ["LARGEST_BODY", "Network", "Refused"]
@@ -53,6 +54,14 @@ class Network:
         """As `client`."""
         transport = _AsyncTransport(self, Deadline(time.monotonic() + seconds))
         return httpx2.AsyncClient(transport=transport, **_options(seconds, headers))
+
+    def owns(self, host: str, port: int) -> bool:
+        """Whether the deployment has named this very host, not only what it may resolve to."""
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return any(one.name == plain(host) and one.port in {None, port} for one in self.own)
+        return any(one.has(host, port, address) for one in self.own)
 
     def check(self, host: str, port: int, addresses: Sequence[str]) -> None:
         """Raises Refused unless every address may be connected to."""

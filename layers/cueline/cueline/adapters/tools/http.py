@@ -67,7 +67,7 @@ def _run(
     others = {name: value for name, value in given.items() if name not in placeholders}
     queries = configured.method in {"GET", "DELETE"}
     url = _url(configured.url, given, others if queries else {})
-    secret = secrets.headers(configured.secret_headers)
+    secret = secrets.headers(configured.secret_headers, url, network)
     host = urlsplit(configured.url).hostname
     try:
         with network.client(seconds, {**configured.headers, **secret}) as client:

@@ -38,7 +38,7 @@ def mcp_specs(
     # The client library takes as long to import as all the rest; most agents have no such tool.
     from cueline.adapters.tools.mcp_calls import Server, list_tools
 
-    secret = secrets.headers(configured.secret_headers)
+    secret = secrets.headers(configured.secret_headers, configured.url, network)
     headers = httpx2.Headers(configured.headers)
     headers.update(secret)
     if taken := NOT_SETTABLE & set(headers):

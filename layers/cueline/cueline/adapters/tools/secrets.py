@@ -1,14 +1,24 @@
-"""Secrets that tools send as headers. Their values go into requests and nowhere else."""
+"""Secrets that tools send as headers. Their values go into requests and nowhere else.
+
+A secret's name says whose it is: `cueline/tools/<host>/<anything>` is sent to that host alone. So
+whoever may configure tools cannot have it sent to a host of their own.
+"""
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cueline.adapters.tools.addresses import plain
 from cueline.adapters.tools.found import ToolError
 from cueline.errors import unexpected
+
+if TYPE_CHECKING:
+    from cueline.adapters.tools.guard import Network
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +43,27 @@ class Secrets:
         self._known: dict[str, tuple[float, str]] = {}
         self._lock = threading.Lock()
 
-    def headers(self, named: Mapping[str, str]) -> dict[str, str]:
-        """From header -> secret's name to header -> value. Raises ToolError."""
-        return {header: self._value(name) for header, name in named.items()}
+    def headers(self, named: Mapping[str, str], url: str, network: "Network") -> dict[str, str]:
+        """From header -> secret's name to header -> value, for a request to `url`.
 
-    def _value(self, name: str) -> str:
-        if not name.startswith(self._prefix):
-            raise ToolError(f"The secret {name!r} is not for tools: {self._prefix}... are.")
+        Raises ToolError.
+        """
+        if not named:
+            return {}
+        address = urlsplit(url)
+        host = plain(address.hostname or "")
+        if address.scheme != "https" and not network.owns(host, address.port or 80):
+            raise ToolError(
+                "A secret goes over https only, but for a deployment's own network (TOOL_NETWORK)."
+            )
+        return {header: self._value(name, host) for header, name in named.items()}
+
+    def _value(self, name: str, host: str) -> str:
+        if not name.startswith(f"{self._prefix}{host}/"):
+            raise ToolError(
+                f"The secret {name!r} is not for {host}: those that are begin with "
+                f"{self._prefix}{host}/."
+            )
         now = self._monotonic()
         with self._lock:
             until, value = self._known.get(name, (now, ""))

@@ -98,8 +98,8 @@ def _url(value: str) -> str:
 
 
 _WHERE_SECRETS_GO = (
-    f"Put the value in Secrets Manager, under a name that begins with `{SECRETS}`, and give that "
-    "name in `secret_headers`"
+    f"Put the value in Secrets Manager, under a name that begins with `{SECRETS}<host>/`, and give "
+    "that name in `secret_headers`"
 )
 
 
@@ -177,6 +177,21 @@ class Remote(RareWire):
     url: Url
     headers: Headers | None = None
     secret_headers: SecretHeaders | None = None
+
+    @field_validator("secret_headers")
+    @classmethod
+    def _of_the_host(
+        cls, secret: dict[str, str] | None, info: ValidationInfo
+    ) -> dict[str, str] | None:
+        host = urlsplit(info.data.get("url", "")).hostname
+        if host and not all(
+            name.startswith(f"{SECRETS}{host}/") for name in (secret or {}).values()
+        ):
+            raise ValueError(
+                f"must name secrets of this host, which begin with `{own}`: a secret is "
+                "sent to no other"
+            )
+        return secret
 
     @field_validator("secret_headers")
     @classmethod
