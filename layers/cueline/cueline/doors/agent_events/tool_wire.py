@@ -184,9 +184,8 @@ class Remote(RareWire):
         cls, secret: dict[str, str] | None, info: ValidationInfo
     ) -> dict[str, str] | None:
         host = urlsplit(info.data.get("url", "")).hostname
-        if host and not all(
-            name.startswith(f"{SECRETS}{host}/") for name in (secret or {}).values()
-        ):
+        own = f"{SECRETS}{host}/"
+        if host and not all(name.startswith(own) for name in (secret or {}).values()):
             raise ValueError(
                 f"must name secrets of this host, which begin with `{own}`: a secret is "
                 "sent to no other"
