@@ -477,3 +477,15 @@ def test_a_store_that_fails_for_a_moment_loses_no_output(shop: Workshop) -> None
     log.append = append  # type: ignore[method-assign]
     assert isinstance(shop.say("pay")[-1], Answered)
     assert len(shop.toolbox.ran) == 1
+
+
+def test_no_more_calls_wait_for_a_person_than_a_session_can_hold(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cueline.engine.toolcalls.MOST_SUSPENDED", 1)
+    shop.toolbox.add("refund", approval=True)
+    shop.model.scripts = [calls(("refund", {})), calls(("refund", {}), at=1)]
+    shop.say("refund me")
+    assert isinstance(shop.say("and again")[-1], Answered)
+    assert shop.suspended() == {"c0"}
+    assert "Too many calls wait" in outputs(shop)[0]

@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -273,3 +274,20 @@ def test_an_unexpected_failure_is_logged_and_tells_nothing(
 
 def test_a_failure_that_is_meant_for_the_model_is_told(box: Toolbox) -> None:
     assert run(box, python("refuse"), {}) == ToolResult("Give a city.", error=True)
+
+
+def test_several_servers_are_asked_at_the_same_time(
+    box: Toolbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2, timeout=5)
+    asked: set[str] = set()
+
+    def listed(name: str, *_: Any) -> list[Found]:
+        if name not in asked:
+            asked.add(name)
+            both.wait()  # breaks unless the other one is asked too
+        return [Found(name, "", {}, lambda *_: ToolResult("done"))]
+
+    monkeypatch.setattr(mcp, "mcp_specs", listed)
+    tools = {n: McpTool(tool_id="t", url=f"https://{n}.example", tool_name="x") for n in "ab"}
+    assert [spec.tool for spec in specs(box, tools)] == ["a", "b"]

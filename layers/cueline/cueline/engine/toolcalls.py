@@ -18,6 +18,8 @@ from cueline.log.segment import MAX_EVENTS
 from cueline.log.state import State, covered
 
 LONGEST_NAME = 100
+MOST_SUSPENDED = 50
+"""Calls that may wait for a person in one session; its state carries them all."""
 LARGEST_ARGUMENTS = 100_000
 """Characters; what is longer no tool gets to see."""
 
@@ -77,6 +79,8 @@ def _taken(
         content = host.agent.skills[str(name)].content
         return taken, SkillLoaded(turn=host.turn, skill=str(name), content=content, call=made.call)
     why = _why_not(host, spec, arguments)
+    if taken.approval and len(host.state.suspended) >= MOST_SUSPENDED:
+        why = "Too many calls wait for a person's approval already. Go on without this one."
     # Whoever approves a call must be able to rely on it: a refused one asks nobody.
     return (
         (taken.model_copy(update={"approval": False}), _refused(taken, why))

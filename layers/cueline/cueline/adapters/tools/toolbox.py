@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LONGEST_NAME = 64
+MOST_AT_ONCE = 8
+"""Servers that are asked for their tools at the same time."""
 LONGEST_DESCRIPTION = 4_000
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 _FAILED = "The tool failed in a way that nobody expected. Whoever runs this deployment can look."
@@ -52,6 +55,7 @@ class ConfiguredToolbox:
         self._lambda_client, self._functions = lambda_client, functions
 
     def specs(self, agent: Agent, session: Session) -> Sequence[ToolSpec]:
+        self._list_beside(agent)
         taken: set[str] = set()
         return [
             _spec(_unique(shown, taken), name, configured, found, agent, session)
@@ -63,6 +67,18 @@ class ConfiguredToolbox:
         from cueline.adapters.tools.schema import problem
 
         return problem(schema, value)
+
+    def _list_beside(self, agent: Agent) -> None:
+        """Asks several servers at once: each may take its time, and is remembered afterwards."""
+        remote = {n: c for n, c in agent.tools.items() if isinstance(c, McpTool)}
+        if len(remote) > 1:
+            with ThreadPoolExecutor(min(len(remote), MOST_AT_ONCE)) as pool:
+                for name, configured in remote.items():
+                    pool.submit(self._look, name, configured)
+
+    def _look(self, name: str, configured: McpTool) -> None:
+        for _ in self._named(name, configured):
+            pass
 
     def _named(self, name: str, configured: ToolConfiguration) -> Iterator[tuple[str, Found]]:
         """Each function behind the tool, and what the model would call it."""
