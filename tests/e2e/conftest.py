@@ -19,6 +19,8 @@ from tests.e2e.one_byte import one_byte_at_a_time
 
 START_SECONDS = 240
 LEASE_SECONDS = 4
+TOOL_NETWORK = "127.0.0.1"
+"""Where the services are that the tests themselves serve."""
 HERE = Path(__file__).parent
 
 
@@ -54,7 +56,8 @@ class Running:
             if not name.startswith(("AWS_", "OPENAI_", "MODEL_", "PYTEST_"))
         }
         state = {"STATE_DIR": str(self.state), "PORT": str(self.port)}
-        return {**kept, **state, "LEASE_SECONDS": str(LEASE_SECONDS), **more}
+        own = {"LEASE_SECONDS": str(LEASE_SECONDS), "TOOL_NETWORK": TOOL_NETWORK}
+        return {**kept, **state, **own, **more}
 
     def start(self) -> None:
         with (self.state / "said.log").open("wb") as output:
@@ -108,8 +111,16 @@ class Running:
 
     @property
     def practice_url(self) -> str:
-        ports = json.loads((self.state / "ports.json").read_text())
-        return f"http://127.0.0.1:{ports['practice']}/practice"
+        return f"http://127.0.0.1:{self._ports()['practice']}/practice"
+
+    @property
+    def endpoint(self) -> str:
+        """Of the emulator."""
+        return f"http://127.0.0.1:{self._ports()['emulator']}"
+
+    def _ports(self) -> dict[str, int]:
+        ports: dict[str, int] = json.loads((self.state / "ports.json").read_text())
+        return ports
 
     def wait_until_healthy(self, seconds: float = 20) -> None:
         deadline = time.monotonic() + seconds
