@@ -25,18 +25,17 @@ from cueline.adapters.sqs import SqsWakeUps, wake_up_from_json
 from cueline.doors.access import Access
 from cueline.doors.cors import Cors
 from cueline.engine.failures import Failures
-from cueline.engine.inline import Inline
-from cueline.engine.model import Model
 from cueline.engine.ports import Ports
-from cueline.engine.prices import Prices
 from cueline.engine.tools import Toolbox
-from cueline.engine.turn import Limits
-from cueline.engine.worker import Worker
 from cueline.errors import ModelError, Unavailable, unexpected
 from cueline.settings import Settings, from_environment
 
 if TYPE_CHECKING:
+    # Only functions that run turns pay for the import of what does.
     from cueline.doors.agent_events.hosting import Hosting
+    from cueline.engine.host import Limits
+    from cueline.engine.model import Model
+    from cueline.engine.worker import Worker
 
 __all__ = ["session_from_item", "wake_up_from_json"]
 
@@ -88,6 +87,7 @@ def rest() -> Door:
 def hosting() -> "Hosting":
     """Door 1, where its callers wait for the answer."""
     from cueline.doors.agent_events.hosting import Hosting
+    from cueline.engine.inline import Inline
 
     given = settings()
     inline = Inline(_turn_ports(), model, _limits(given))
@@ -95,7 +95,9 @@ def hosting() -> "Hosting":
 
 
 @cache
-def worker() -> Worker:
+def worker() -> "Worker":
+    from cueline.engine.worker import Worker
+
     return Worker(_turn_ports(), model, _limits(settings()))
 
 
@@ -120,13 +122,13 @@ def _toolbox() -> Toolbox:
     return ConfiguredToolbox(given.tool_network, secrets, cache(aws.lambda_client))
 
 
-def model() -> Model:
+def model() -> "Model":
     """Made anew now and then, so that a key that was changed in Secrets Manager comes into use."""
     return _model(int(ports().clock.monotonic() // MODEL_SECONDS))
 
 
 @lru_cache(maxsize=1)
-def _model(_: int) -> Model:
+def _model(_: int) -> "Model":
     # Only functions that call a model pay for the import of its client.
     with _nothing_collected():
         from cueline.adapters.configured import ConfiguredModel
@@ -169,7 +171,10 @@ def _api_key(given: Settings) -> str:
     return given.openai_api_key.get_secret_value() or "none"
 
 
-def _limits(given: Settings) -> Limits:
+def _limits(given: Settings) -> "Limits":
+    from cueline.engine.host import Limits
+    from cueline.engine.prices import Prices
+
     return Limits(
         lease=given.lease_seconds,
         turn=given.turn_seconds,

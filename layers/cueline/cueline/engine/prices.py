@@ -11,7 +11,7 @@ from cueline.engine.ports import Spend
 class Price(BaseModel):
     """Of one model. Prices are in US dollars for a million tokens."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     context_window: int = Field(default=128_000, ge=1_000)
     """Tokens that input and output may have together."""

@@ -38,7 +38,7 @@ Mark = Literal["hidden", "erased"]
 
 
 class _Event(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     @model_serializer(mode="wrap")
     def _tagged(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class _Event(BaseModel):
 class Decision(BaseModel):
     """What somebody says to a tool call that waits for approval."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     verdict: Literal["approve", "edit", "reject"]
     arguments: str = ""
@@ -61,7 +61,7 @@ class Decision(BaseModel):
 class CompactionAsked(BaseModel):
     """What somebody who asks for a compaction says."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     up_to: int | None = None
     """The offset of the newest event to sum up; None leaves that to the agent's settings."""

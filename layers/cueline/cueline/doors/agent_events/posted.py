@@ -6,15 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from cueline.doors.agent_events.wire import UNION, Name, Wire
+from cueline.doors.agent_events.wire import UNION, Name, RareWire
 
 
-class TextMessage(Wire):
+class TextMessage(RareWire):
     type: Literal["text"]
     content: str
 
 
-class SkillMessage(Wire):
+class SkillMessage(RareWire):
     """Has the agent load one of its skills before it answers."""
 
     type: Literal["skill"]
@@ -48,7 +48,7 @@ def _since(value: str) -> str:
     return value
 
 
-class InputMessage(Wire):
+class InputMessage(RareWire):
     type: Literal["input_message"] = "input_message"
     since: Annotated[str, AfterValidator(_since)] | None = None
     """With it the message queues while a turn runs, and all events after that one are told."""
@@ -58,12 +58,12 @@ class InputMessage(Wire):
     stream_response: bool | None = None
 
 
-class Interrupt(Wire):
+class Interrupt(RareWire):
     type: Literal["interrupt"] = "interrupt"
     stream_response: bool | None = None
 
 
-class Compact(Wire):
+class Compact(RareWire):
     """Has the session's oldest turns summed up; queues while a turn runs."""
 
     type: Literal["compact"]
@@ -72,7 +72,7 @@ class Compact(Wire):
     stream_response: bool | None = None
 
 
-class ToolDecision(Wire):
+class ToolDecision(RareWire):
     """Our own: decides on a tool call that waits for approval; queues while a turn runs."""
 
     type: Literal["tool_decision"]
