@@ -7,7 +7,7 @@ from math import ceil
 from typing import Any
 
 from cueline.adapters.dynamodb.items import segment_to_item
-from tests.bench.histories import segments, turns_of
+from tests.bench.histories import needed, segments, summary, turns_of
 from tests.bench.model import QUESTION, deltas
 from tests.bench.report import Row
 from tests.bench.talks import Talk
@@ -89,8 +89,9 @@ def rows(talks: Mapping[str, Talk], windows: Mapping[str, int]) -> Iterator[Row]
         names = ", ".join(f"{n} {name}" for name, n in Counter(found.dynamodb).items())
         yield Row(topic, f"{what}: calls", len(found.dynamodb), "", 3, names)
         yield Row(topic, f"{what}: calls before the model", found.before_model, "", 2)
-        past = [segment_to_item(f"{talk.model}.{'0' * 12}", 0, one)
-                for one in segments(talk.model, turns_of(talk.events))]  # fmt: skip
+        before = [*segments(talk.model, turns_of(talk.events))]
+        before += [summary(before)] if talk.compacted else []
+        past = [segment_to_item(f"{talk.model}.{'0' * 12}", 0, one) for one in needed(before)]
         window = min(sum(map(size_of, past)), windows[talk.server.name])
         answer = "".join(deltas(talk.model))
         most = ceil(len(QUESTION) / 1024) + ceil(len(answer) / 1024) + 2

@@ -7,8 +7,15 @@ from typing import Any
 
 from cueline.adapters.dynamodb.items import Item, segment_to_item, session_to_item, size_of
 from cueline.adapters.dynamodb.records import agent_to_item
-from cueline.engine.agent import Agent, AgentStep, Instruction
-from cueline.log.events import Answered, Input, TurnBegan
+from cueline.engine.agent import Agent, AgentStep, Compaction, Instruction
+from cueline.log.events import (
+    Answered,
+    Compacted,
+    CompactionAsked,
+    Finished,
+    Input,
+    TurnBegan,
+)
 from cueline.log.segment import Segment, Session
 from cueline.log.state import State, reduce
 from tests.bench.model import INSTRUCTIONS, QUESTION, deltas
@@ -19,6 +26,10 @@ SEGMENTS_A_TURN = 2
 MESSAGES_A_TURN = 2
 _INCARNATION = int(time.time() * 1000)
 _BATCH = 25
+KEPT = 3
+"""Turns that a compaction leaves, as it does by default."""
+SUMMARY = 2_000
+"""Characters."""
 
 
 def turns_of(events: int) -> int:
@@ -27,21 +38,29 @@ def turns_of(events: int) -> int:
 
 
 def create_agent(dynamodb: Any, model: str) -> None:
-    """Under the model's name as its key."""
+    """Under the model's name as its key. It sums nothing up: histories stay as written."""
     now = int(time.time() * 1000)
     step = AgentStep(instructions=(Instruction(name="main", template=INSTRUCTIONS),))
     agent = Agent(
-        key=model, name=model, model=model, steps={"main": step}, created_at=now, updated_at=now
+        key=model,
+        name=model,
+        model=model,
+        steps={"main": step},
+        compaction=Compaction(enabled=False),
+        created_at=now,
+        updated_at=now,
     )
     dynamodb.put_item(TableName=TABLE, Item=agent_to_item(agent, uuid.uuid4().hex))
 
 
-def create_session(dynamodb: Any, model: str, turns: int) -> str:
+def create_session(dynamodb: Any, model: str, turns: int, *, compacted: bool = False) -> str:
     """The key of a new session of the agent, in which so many turns were."""
     key = uuid.uuid4().hex[:12]
     session = Session(model, key, _INCARNATION, "A talk", _INCARNATION)
+    past = [*segments(model, turns)]
+    past += [summary(past)] if compacted else []
     items = [session_to_item(session, uuid.uuid4().hex, _INCARNATION)]
-    items += [segment_to_item(session.id, _INCARNATION, one) for one in segments(model, turns)]
+    items += [segment_to_item(session.id, _INCARNATION, one) for one in past]
     for n in range(0, len(items), _BATCH):
         puts = [{"PutRequest": {"Item": item}} for item in items[n : n + _BATCH]]
         dynamodb.batch_write_item(RequestItems={TABLE: puts})
@@ -61,6 +80,25 @@ def segments(model: str, turns: int) -> Iterator[Segment]:
             ids = uuid.uuid4().hex, uuid.uuid4().hex
             yield Segment(at, events, state, ids[0], int(time.time() * 1000), ids[1])
             at += len(events)
+
+
+def summary(past: Sequence[Segment]) -> Segment:
+    """What a compaction writes that keeps the newest turns."""
+    last, turn = past[-1], uuid.uuid4().hex
+    events = (
+        Input(compact=CompactionAsked()),
+        TurnBegan(turn=turn, inputs=(last.end,)),
+        Compacted(turn=turn, up_to=past[-SEGMENTS_A_TURN * KEPT].at - 1, summary="x" * SUMMARY),
+        Finished(turn=turn, inputs=(last.end,)),
+    )
+    state = reduce(last.state, last.end, events)
+    return Segment(last.end, events, state, uuid.uuid4().hex, int(time.time() * 1000))
+
+
+def needed(past: Sequence[Segment]) -> list[Segment]:
+    """The segments that a turn after these must read."""
+    compacted = past[-1].state.compacted
+    return [one for one in past if not compacted or one.end > compacted[1]]
 
 
 def window_of(model: str, turns: int) -> int:

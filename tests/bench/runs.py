@@ -36,8 +36,10 @@ class Bench:
     bare: Server
     worker: Server
 
-    def our(self, events: int, model: str = SHORT, *, stream: bool = False) -> Ours:
-        return Ours(self.servers, self.ours, model, events, stream=stream)
+    def our(
+        self, events: int, model: str = SHORT, *, stream: bool = False, compacted: bool = False
+    ) -> Ours:
+        return Ours(self.servers, self.ours, model, events, stream=stream, compacted=compacted)
 
     def windowed(self, events: int) -> Ours:
         return Ours(self.servers, self.short, SHORT, events)
@@ -81,6 +83,7 @@ def counted(bench: Bench, windows: dict[str, int]) -> Iterator[Row]:
     for events in (100, 1_000) if bench.quick else (100, 10_000):
         talks[f"window of 20 messages, {events:,} events"] = bench.windowed(events)
         talks[f"default window, {events:,} events"] = bench.our(events)
+        talks[f"compacted, {events:,} events"] = bench.our(events, compacted=True)
     yield from calls.rows(talks, windows)
 
 

@@ -38,8 +38,16 @@ class Talk:
     """Turns in sessions that have a past of so many events, one after the other."""
 
     def __init__(
-        self, servers: Servers, server: Server, model: str, events: int, *, stream: bool = False
+        self,
+        servers: Servers,
+        server: Server,
+        model: str,
+        events: int,
+        *,
+        stream: bool = False,
+        compacted: bool = False,
     ) -> None:
+        self.compacted = compacted
         self.server, self.model, self.events, self.stream = server, model, events, stream
         self._servers = servers
         self._sessions = deque[str]()
@@ -102,7 +110,7 @@ class Talk:
 
 class Ours(Talk):
     def _create(self, past: int) -> str:
-        return create_session(self._servers.dynamodb, self.model, past)
+        return create_session(self._servers.dynamodb, self.model, past, compacted=self.compacted)
 
     def _request(self, session: str) -> httpx.Request:
         body: dict[str, Any] = {"messages": [{"type": "text", "content": QUESTION}]}

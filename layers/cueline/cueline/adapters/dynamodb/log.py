@@ -98,11 +98,13 @@ class DynamoLog:
             items.append(item)
             if not last:
                 last = segment_from_item(item)
-                needed = self._note_floor(session, newest, last)
+                needed = last.state.compacted[1] if last.state.compacted else 0
             if room <= 0 or offset_in(item) <= needed:
                 break
         if not last:
             return Tail(meta, Head(newest, 0, State()))
+        if 0 < needed and offset_in(items[-1]) <= needed:
+            self._note_floor(session, sk_of(items[-1]))
         head = Head(newest, last.end, last.state, last.written_at)
         if last.state.deleted:
             return Tail(meta, head)
@@ -110,15 +112,11 @@ class DynamoLog:
         events = tuple(chain.from_iterable(parts))
         return Tail(meta, head, events, whole=offset_in(items[-1]) == 0)
 
-    def _note_floor(self, session: str, incarnation: int, last: Segment) -> int:
+    def _note_floor(self, session: str, key: str) -> None:
         """What lies before the newest compaction is not read, nor paid for, where it is known."""
-        if not last.state.compacted:
-            return 0
-        needed = last.state.compacted[1]
         if len(self._floors) >= _MOST_FLOORS:
             self._floors.clear()
-        self._floors[session] = segment_sk(incarnation, max(0, needed - (MAX_EVENTS - 1)))
-        return needed
+        self._floors[session] = key
 
     def append(
         self, session: str, incarnation: int, segment: Segment, keyed: Keyed | None = None
