@@ -28,6 +28,7 @@ from cueline.log.events import (
     ToolOutput,
     TurnBegan,
     TurnFailed,
+    TurnHandedOver,
     TurnInterrupted,
     TurnSuspended,
 )
@@ -489,3 +490,41 @@ def test_no_more_calls_wait_for_a_person_than_a_session_can_hold(
     assert isinstance(shop.say("and again")[-1], Answered)
     assert shop.suspended() == {"c0"}
     assert "Too many calls wait" in outputs(shop)[0]
+
+
+def hand_over_before_it_runs(shop: Workshop) -> None:
+    """The model took so long that the tool's own time would not fit any more."""
+    shop.limit(turn=100.0)
+    shop.toolbox.add("pay", timeout=60.0)
+    shop.model.before = lambda: shop.clock.sleep(12)
+    shop.model.scripts = [calls(("pay", {}), text="Let me pay.")]
+    waiting = shop.accept("pay")
+    waiting.stopped.set()
+    waiting.run(lambda _: None)
+    handed = shop.log()[-1]
+    assert isinstance(handed, TurnHandedOver)
+    assert handed.unstarted == ("c0",)
+    assert shop.toolbox.ran == []
+    shop.restart()
+
+
+def test_a_call_that_was_handed_over_before_it_ran_is_run_elsewhere(shop: Workshop) -> None:
+    hand_over_before_it_runs(shop)
+    shop.wake()
+    assert isinstance(shop.log()[-1], Answered)
+    assert len(shop.toolbox.ran) == 1
+    assert outputs(shop) == ["done"]
+
+
+def test_a_call_that_was_taken_up_and_cut_off_is_not_run_again(shop: Workshop) -> None:
+    hand_over_before_it_runs(shop)
+    _die_before(shop, ToolOutput)
+    with pytest.raises(Died):
+        shop.wake()
+    shop.restart()
+    running = shop.ports.log.tail(SESSION).head.state.open
+    assert running
+    shop.wake({running.id: 0})
+    assert isinstance(shop.log()[-1], Answered)
+    assert len(shop.toolbox.ran) == 1
+    assert outputs(shop) == [UNKNOWN_OUTCOME]

@@ -136,8 +136,7 @@ def summary_request(
 ) -> ModelRequest:
     """Asks for a summary of `past`, of which the newest `window` bytes are shown."""
     more = [text for text in (agent.compaction.message, message) if text]
-    items = conversation(past)
-    lines = [line for item in items if (line := _line(item, agent.compaction.tool_events))]
+    lines = transcript(agent, past)
     room, first = window, len(lines)
     while first and (room := room - len(lines[first - 1].encode()) - 2) >= 0:
         first -= 1
@@ -148,6 +147,12 @@ def summary_request(
         items=(Said("user", "\n\n".join(shown)),),
         parameters=agent.parameters,
     )
+
+
+def transcript(agent: Agent, past: Sequence[Recorded]) -> list[str]:
+    """What is to be summed up: a line an item, and none where all of it is shown to nobody."""
+    policy = agent.compaction.tool_events
+    return [line for item in conversation(past) if (line := _line(item, policy))]
 
 
 def _line(item: Item, tool_events: str) -> str:

@@ -5,9 +5,9 @@ import logging
 from cueline.engine.answering import fail
 from cueline.engine.asking import ask, called
 from cueline.engine.call import CompactionStarted
-from cueline.engine.compaction import Cut, summary_request
+from cueline.engine.compaction import Cut, summary_request, transcript
 from cueline.engine.host import Host
-from cueline.errors import CuelineError, TurnStopped
+from cueline.errors import CuelineError, TurnStopped, Unavailable
 from cueline.log.events import (
     Compacted,
     CompactionAsked,
@@ -67,8 +67,12 @@ def compact(host: Host, asked: CompactionAsked | None) -> bool:
     """Has the oldest turns summed up. Where that fails nothing changes, and a turn that was not
     asked for it goes on without."""
     agent = host.agent
+    try:
+        host.read_back()
+    except Unavailable as error:
+        return _given_up(host, asked, error)
     cut = host.cut(asked.up_to if asked else None)
-    if not (agent and cut):
+    if not (agent and cut and transcript(agent, cut.past)):
         why = "Nothing that has ended can be summed up yet."
         return _given_up(host, asked, TurnStopped("nothing_to_compact", why))
     host.emit(CompactionStarted())
@@ -107,7 +111,7 @@ def _store(host: Host, asked: CompactionAsked | None, cut: Cut) -> bool:
 
 def _given_up(host: Host, asked: CompactionAsked | None, failure: CuelineError) -> bool:
     host.compacts, host.overfull, host.call = False, False, None
-    if not asked:
+    if not asked or host.work().answers:
         logger.warning("A compaction failed; the turn goes on", extra={"code": failure.code})
         return True
     if not isinstance(failure, TurnStopped):

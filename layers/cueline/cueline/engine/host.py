@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 
 from cueline.engine.agent import Agent, Caps
 from cueline.engine.append import Writer
@@ -17,11 +18,12 @@ from cueline.engine.prompt import context_tokens
 from cueline.engine.reader import LOOK_EVERY, Reader
 from cueline.engine.steps import RunTools, Step, next_step
 from cueline.engine.tools import ToolSpec
+from cueline.engine.window import read_pages
 from cueline.engine.work import Work, work
 from cueline.errors import Unavailable, unexpected
-from cueline.log.events import Event, Recorded
+from cueline.log.events import Compacted, Event, Recorded
 from cueline.log.segment import Session
-from cueline.log.state import State
+from cueline.log.state import State, offsets
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 20.0
 SHORTEST_CALL = 30.0
 """Seconds that a further step should have; with less, a fresh process takes it."""
+SHORTEST_RUN = 5.0
+"""Seconds that a tool should have."""
 BYTES_A_TOKEN = 4
 """Of stored conversation: a window of bytes holds no more tokens than so many of them."""
 
@@ -71,7 +75,7 @@ class Host:
     call: Call | None = None
     """The call of the model that runs, or was the last one."""
     mine: set[str] = field(default_factory=set)
-    """Tool calls that this host has put into the log: it knows that nobody else runs them."""
+    """Tool calls that this host has put into the log and not begun to run: nobody else does."""
     failures: int = 0
     """Calls of the model in a row that failed here."""
     misfits: list[Said] = field(default_factory=list)
@@ -103,6 +107,18 @@ class Host:
         """Raises Unavailable."""
         self._window = self.window()
 
+    def read_back(self) -> None:
+        """Lets the window reach back to all that has not ended, which nobody may sum up unseen.
+
+        Raises Unavailable.
+        """
+        state, first = self.state, self._window[0].offset
+        suspended = (offset for inputs in state.suspended.values() for offset in inputs)
+        start = min([first, *offsets(state.unfinished), *suspended])
+        log, session, incarnation = self.ports.log, self.writer.session, self.reader.head.incarnation
+        pages = read_pages(log, session, incarnation, start, first)
+        self._window = [*chain.from_iterable(pages), *self._window]
+
     # --- what is known ---------------------------------------------------------------------------
 
     @property
@@ -114,6 +130,10 @@ class Host:
     @property
     def state(self) -> State:
         return self.reader.state
+
+    def runs(self) -> bool:
+        """Whether the turn is open still, as far as is known here."""
+        return self.state.running(self.turn) is not None
 
     @property
     def aside(self) -> bool:
@@ -168,6 +188,7 @@ class Host:
             self.caps,
             seconds=self.seconds(done),
             full=self._full(),
+            compacts=self.compacts,
         )
 
     def _full(self) -> bool:
@@ -177,19 +198,24 @@ class Host:
     def _nearly_full(self) -> bool:
         if not self.agent:
             return False
-        needed = self.state.compacted[1] if self.state.compacted else 0
-        if self._window[0].offset > needed:
-            return True  # the window has left something out
+        if self._left_out():
+            return True
         tokens = context_tokens(self.events) or 0
         takes = self.limits.prices.of(self.agent.model).context_window
         room = min(takes, self.limits.window_bytes // BYTES_A_TOKEN)
         return tokens * 100 >= self.agent.compaction.threshold_percent * room
 
+    def _left_out(self) -> bool:
+        """Whether the window lacks what no summary stands for, and is not kept beside one."""
+        summed = [r.event.up_to + 1 for r in self.events if isinstance(r.event, Compacted)]
+        known = self.state.compacted[1] if self.state.compacted else 0
+        return self._window[0].offset > (summed[-1] if summed else known)
+
     def in_a_hurry(self, step: Step) -> bool:
         needs = SHORTEST_CALL
         if isinstance(step, RunTools):
             timeouts = {spec.name: spec.timeout for spec in self.specs}
-            needs = max(timeouts.get(call.input.tool, 0.0) for call in step.calls) + 5.0
+            needs = max(timeouts.get(call.input.tool, 0.0) for call in step.calls) + SHORTEST_RUN
         return self.ports.clock.monotonic() + needs > self.deadline
 
     # --- what is written -------------------------------------------------------------------------
@@ -200,9 +226,17 @@ class Host:
         After a conflict it goes on at once from the segment in its way, where all others pause.
         """
         clock, reader, pause = self.ports.clock, self.reader, FIRST_PAUSE
-        while events := tuple(build(reader.state)):
+        tried: tuple[int, tuple[Event, ...]] | None = None
+        while True:
+            # An answer that was lost for good may have been that it is written.
+            if tried and self._stands(*tried):
+                self.progress = True
+                return True
+            if not (events := tuple(build(reader.state))):
+                return False
+            head = reader.head
             try:
-                segment, found = self.writer.put(reader.head, events)
+                segment, found = self.writer.put(head, events)
                 reader.go_past(found or segment)
                 if not found:
                     self.progress = True
@@ -211,9 +245,14 @@ class Host:
                 # The answer is worth waiting for; past the deadline a wake-up runs the turn anew.
                 if clock.monotonic() + pause >= self.deadline:
                     raise
+                tried = (head.at, events)
                 clock.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
-        return False
+
+    def _stands(self, at: int, events: tuple[Event, ...]) -> bool:
+        """Whether these events of the turn's own are at this place: nobody else writes them."""
+        places = range(at, at + len(events))
+        return tuple(r.event for r in self.reader.passed if r.offset in places) == events
 
     def append_mine(self, *events: Event) -> bool:
         """The same while the turn is open."""

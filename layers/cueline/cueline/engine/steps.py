@@ -22,8 +22,8 @@ class TakeInputs:
 
 
 @dataclass(frozen=True, slots=True)
-class ActOnDecisions:
-    """Do with these calls what somebody has decided."""
+class TakeUpCalls:
+    """Put these calls into the log again: decided on by now, or left over by another host."""
 
     calls: tuple[OpenCall, ...]
 
@@ -81,7 +81,7 @@ class Done:
 
 Step = (
     TakeInputs
-    | ActOnDecisions
+    | TakeUpCalls
     | RunTools
     | Suspend
     | LoadSkills
@@ -101,8 +101,12 @@ def next_step(
     *,
     seconds: float = 0.0,
     full: bool = False,
+    compacts: bool = True,
 ) -> Step:
-    """`work` is the turn's own; `seconds` it has taken; `full` says that its context nearly is."""
+    """`work` is the turn's own; `seconds` it has taken; `full` says that its context nearly is.
+
+    `compacts` is False once a compaction has failed.
+    """
     work, caps = work or Work(), caps or Caps()
     if not state.running(turn):
         return Done()
@@ -110,8 +114,10 @@ def next_step(
         return _with_calls(work.calls)
     if inputs := offsets(steering(state, turn)):
         return TakeInputs(inputs)
-    if work.compact:
-        return Finish() if work.compacted else Compact(work.compact)
+    if work.compact and not work.compacted and (compacts or not work.answers):
+        return Compact(work.compact)
+    if work.compact and not work.answers:
+        return Finish()
     if work.skills:
         return LoadSkills(work.skills)
     if stop := exceeded(state, work, caps, seconds):
@@ -121,8 +127,8 @@ def next_step(
 
 def _with_calls(calls: tuple[OpenCall, ...]) -> Step:
     """Whatever can be done is done before the turn waits for anybody."""
-    if decided := tuple(call for call in calls if call.status == "decided"):
-        return ActOnDecisions(decided)
+    if waiting := tuple(call for call in calls if call.status in {"decided", "unstarted"}):
+        return TakeUpCalls(waiting)
     if made := tuple(call for call in calls if call.status == "made"):
         return RunTools(made)
     return Suspend(calls)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from cueline.engine.agent import AgentStep
-from cueline.engine.host import Host
+from cueline.engine.host import SHORTEST_RUN, Host
 from cueline.engine.model import CallMade
 from cueline.engine.prompt import INVOKE_SKILL, allowed_skills, allowed_specs
 from cueline.engine.tooling import UNKNOWN_OUTCOME, ToRun, run_beside
@@ -22,6 +22,8 @@ MOST_SUSPENDED = 50
 """Calls that may wait for a person in one session; its state carries them all."""
 LARGEST_ARGUMENTS = 100_000
 """Characters; what is longer no tool gets to see."""
+GONE = "The tool is not there any more; it was not run."
+NO_TIME = "It was not run: too little time was left. Call it again if it is still wanted."
 
 
 # --- from the model to the log -------------------------------------------------------------------
@@ -36,6 +38,7 @@ def store_calls(
     """
     specs = {spec.name: spec for spec in allowed_specs(step, host.specs)}
     used = {r.event.call for r in host.events if isinstance(r.event, ToolInput)}
+    used |= host.state.suspended.keys()  # those of turns before the window too
     inputs: list[ToolInput] = []
     answers: list[Event] = []
     for made in calls:
@@ -139,21 +142,19 @@ def suspend(host: Host, calls: Sequence[OpenCall]) -> bool:
     return True
 
 
-def act_on_decisions(host: Host, calls: Sequence[OpenCall]) -> bool:
+def take_up(host: Host, calls: Sequence[OpenCall]) -> bool:
     """The call stands in the log again, in this turn: to be run, or with the reason why not."""
-    for call in calls[: MAX_EVENTS // 2]:
+    for call in calls:
         decision = call.decision
-        if not decision:
-            continue
-        edited = decision.verdict == "edit"
+        edited = decision is not None and decision.verdict == "edit"
         again = call.input.model_copy(
             update={
                 "turn": host.turn,
-                "arguments": decision.arguments if edited else call.input.arguments,
+                "arguments": decision.arguments if decision and edited else call.input.arguments,
             }
         )
         why = None
-        if decision.verdict == "reject":
+        if decision and decision.verdict == "reject":
             why = f"A person has rejected this call; it was not run. {decision.note}".strip()
         elif edited:
             why = _why_not(host, _spec(host, again), again.arguments)
@@ -169,27 +170,21 @@ def act_on_decisions(host: Host, calls: Sequence[OpenCall]) -> bool:
 
 def run_tools(host: Host, calls: Sequence[OpenCall]) -> bool:
     """Runs what this host may run, and says of the rest that its outcome is unknown."""
-    to_run: list[ToRun] = []
+    clock, to_run = host.ports.clock, list[ToRun]()
     for call in calls:
-        spec = _spec(host, call.input)
-        if spec is None:
-            gone = ToolResult("The tool is not there any more; it was not run.", error=True)
-            unknown = call.call not in host.mine
-            _store(host, [(call.input, _unknown() if unknown else gone)])
-        elif call.call in host.mine or spec.repeatable:
-            to_run.append(ToRun(call.input, spec))
+        spec, mine = _spec(host, call.input), call.call in host.mine
+        if not (mine or (spec and spec.repeatable)):
+            _store(host, [(call.input, ToolResult(UNKNOWN_OUTCOME, error=True))])
+        elif spec is None:
+            _store(host, [(call.input, ToolResult(GONE, error=True))])
+        elif mine and clock.monotonic() + SHORTEST_RUN > host.deadline:
+            _store(host, [(call.input, ToolResult(NO_TIME, error=True))])
         else:
-            _store(host, [(call.input, _unknown())])
+            to_run.append(ToRun(call.input, spec))
     if to_run:
-        host.mine |= {one.input.call for one in to_run}
-        clock = host.ports.clock
-
-        def wanted() -> bool:
-            return bool(host.state.running(host.turn)) and clock.monotonic() < host.deadline
-
-        for results in run_beside(to_run, clock, host.deadline, wanted):
+        host.mine -= {one.input.call for one in to_run}
+        for results in run_beside(to_run, clock, host.deadline, host.runs):
             _store(host, results)
-            host.mine -= {given.call for given, _ in results}
     host.note_time()
     return True
 

@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 TOGETHER = 0.05
 """Seconds for which an output waits for others: they are stored with one write."""
 LOOK_EVERY = 0.25
+LAST_WORDS = 1.0
+"""Seconds before the deadline by which each call has an output, so that it is stored in time."""
 UNKNOWN_OUTCOME = (
     "unknown outcome: this call was cut off, and may or may not have had its effect. It is not "
     "run again by itself."
@@ -35,28 +37,34 @@ def run_beside(
 ) -> Iterator[list[tuple[ToolInput, ToolResult]]]:
     """The results as they come, some at a time; ends early once they are not `wanted` any more.
 
-    `deadline` is in seconds on the monotonic clock. A tool that does not return in time is left
-    behind in its thread.
+    `deadline` is in seconds on the monotonic clock: before it each call has a result. A tool that
+    does not return in time is left behind in its thread.
     """
     done: queue.SimpleQueue[tuple[ToolInput, ToolResult]] = queue.SimpleQueue()
-    until: dict[str, float] = {}
-    waiting: dict[str, ToRun] = {}
+    waiting: dict[str, _Waiting] = {}
     for call in calls:
-        seconds = max(0.1, min(call.spec.timeout, deadline - clock.monotonic()))
-        until[call.input.call], waiting[call.input.call] = clock.monotonic() + seconds, call
+        now = clock.monotonic()
+        seconds = max(0.1, min(call.spec.timeout, deadline - LAST_WORDS - now))
+        waiting[call.input.call] = _Waiting(call.input, seconds, now + seconds)
         work = partial(_work, call, seconds, done)
         threading.Thread(target=work, name="tool", daemon=True).start()
     while waiting and wanted():
-        found = _some(done, min(LOOK_EVERY, min(until.values()) - clock.monotonic()))
-        late = [call for call in waiting if clock.monotonic() >= until[call] + LOOK_EVERY]
-        found += [(waiting[c].input, _too_late(waiting[c].spec)) for c in late]
-        results = []
-        for given, result in found:
-            if waiting.pop(given.call, None):
-                del until[given.call]
-                results.append((given, result))
+        soonest = min(one.until for one in waiting.values())
+        found = _some(done, min(LOOK_EVERY, soonest - clock.monotonic()))
+        over = clock.monotonic() - LOOK_EVERY
+        found += [(w.input, _too_late(w.seconds)) for w in waiting.values() if w.until <= over]
+        results = [(given, result) for given, result in found if waiting.pop(given.call, None)]
         if results:
             yield results
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A call that runs: for so many seconds, until then on the monotonic clock."""
+
+    input: ToolInput
+    seconds: float
+    until: float
 
 
 def _some(
@@ -85,8 +93,8 @@ def _run(call: ToRun, seconds: float) -> ToolResult:
         return ToolResult("The tool failed.", error=True)
 
 
-def _too_late(spec: ToolSpec) -> ToolResult:
+def _too_late(seconds: float) -> ToolResult:
     return ToolResult(
-        f"The tool did not answer within {spec.timeout:g} seconds; it may still have its effect.",
+        f"The tool did not answer within {seconds:.3g} seconds; it may still have its effect.",
         error=True,
     )

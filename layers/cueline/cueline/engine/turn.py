@@ -9,7 +9,6 @@ from cueline.engine.asking import called
 from cueline.engine.doing import compact, finish, load_skills, take_inputs
 from cueline.engine.host import SHORTEST_CALL, Host, Limits
 from cueline.engine.steps import (
-    ActOnDecisions,
     CallModel,
     Compact,
     Done,
@@ -20,8 +19,9 @@ from cueline.engine.steps import (
     Stop,
     Suspend,
     TakeInputs,
+    TakeUpCalls,
 )
-from cueline.engine.toolcalls import act_on_decisions, run_tools, suspend
+from cueline.engine.toolcalls import run_tools, suspend, take_up
 from cueline.errors import CuelineError, TurnStopped, Unavailable, unexpected
 from cueline.log.events import Event, PartlyAnswered, TurnHandedOver, TurnInterrupted
 from cueline.log.state import State
@@ -61,8 +61,8 @@ def _perform(host: Host, step: Step) -> bool:
     match step:
         case TakeInputs():
             return take_inputs(host)
-        case ActOnDecisions():
-            return act_on_decisions(host, step.calls)
+        case TakeUpCalls():
+            return take_up(host, step.calls)
         case RunTools():
             return run_tools(host, step.calls)
         case Suspend():
@@ -83,10 +83,7 @@ def _perform(host: Host, step: Step) -> bool:
 
 
 def _hand_over(host: Host) -> None:
-    def build(state: State) -> tuple[Event, ...]:
-        return (TurnHandedOver(turn=host.turn),) if state.running(host.turn) else ()
-
-    host.append(build)
+    host.append_mine(TurnHandedOver(turn=host.turn, unstarted=tuple(sorted(host.mine))))
 
 
 def _interrupted(host: Host) -> bool:

@@ -47,14 +47,15 @@ def stretch(
     """From `first` on, without `end`; what the tail has is not read again."""
     known = tail.events[0].offset if tail.events else tail.head.at
     incarnation = tail.head.incarnation
-    yield from _read(log, session, incarnation, first, min(known, end))
+    yield from read_pages(log, session, incarnation, first, min(known, end))
     yield [r for r in tail.events if first <= r.offset < end]
-    yield from _read(log, session, incarnation, max(first, tail.head.at), end)
+    yield from read_pages(log, session, incarnation, max(first, tail.head.at), end)
 
 
-def _read(
+def read_pages(
     log: Log, session: str, incarnation: int, at: int, end: int
 ) -> Iterator[Sequence[Recorded]]:
+    """From `at` on, without `end`."""
     while at < end and (found := log.read(session, incarnation, at - 1, min(_PAGE, end - at))):
         yield found
         at = found[-1].offset + 1

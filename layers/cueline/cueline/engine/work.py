@@ -20,6 +20,7 @@ from cueline.log.events import (
     ToolInput,
     ToolOutput,
     TurnBegan,
+    TurnHandedOver,
 )
 from cueline.log.state import State, covered
 
@@ -29,12 +30,13 @@ class OpenCall:
     """A tool call that has no output yet.
 
     made       it is to be run, or was being run when its host died
+    unstarted  its host has handed the turn over before it ran
     undecided  it waits for somebody's approval
     decided    somebody has decided, and the turn of that decision has not acted on it yet
     """
 
     input: ToolInput
-    status: Literal["made", "undecided", "decided"]
+    status: Literal["made", "unstarted", "undecided", "decided"]
     decision: Decision | None = None
 
     @property
@@ -64,6 +66,8 @@ class Work:
     compact: CompactionAsked | None = None
     """Asked for by an input."""
     compacted: bool = False
+    answers: bool = True
+    """Somebody asks for more than a compaction."""
     payer: str = ""
     """The API key whose input asked first."""
 
@@ -72,6 +76,7 @@ class Work:
 class _Counts:
     open: dict[str, ToolInput] = field(default_factory=dict)
     places: dict[str, int] = field(default_factory=dict)
+    unstarted: set[str] = field(default_factory=set)
     outputs: list[ToolOutput] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
     loaded: set[str] = field(default_factory=set)
@@ -110,6 +115,7 @@ def work(events: Sequence[Recorded], state: State, turn: str) -> Work:
         skills=tuple(s for s in dict.fromkeys(wanted) if s not in counts.loaded),
         compact=next((i.compact for i in asked if i.compact), None),
         compacted=counts.compacted,
+        answers=not all(i.compact for i in asked),
         payer=asked[0].caller if asked else "",
     )
 
@@ -139,6 +145,9 @@ def _counted(events: Sequence[Recorded], turns: set[str]) -> _Counts:
                 counts.made += event.call not in counts.open
                 counts.open[event.call] = event
                 counts.places[event.call] = recorded.offset
+                counts.unstarted.discard(event.call)
+            case TurnHandedOver():
+                counts.unstarted |= set(event.unstarted)
             case ToolOutput() if event.call in counts.open:
                 called = counts.open.pop(event.call)
                 counts.outputs.append(event)
@@ -162,7 +171,7 @@ def _open(counts: _Counts, inputs: Mapping[int, Input]) -> tuple[OpenCall, ...]:
         decided_at, decision = decisions.get(call, (-1, None))
         # What stands behind its decision has been acted on: it is a call like all others.
         if not made.approval or 0 <= decided_at < counts.places[call]:
-            found.append(OpenCall(made, "made"))
+            found.append(OpenCall(made, "unstarted" if call in counts.unstarted else "made"))
         elif decision:
             found.append(OpenCall(made, "decided", decision))
         else:

@@ -288,6 +288,8 @@ class TurnHandedOver(_Event):
 
     type: Literal["turn_handed_over"] = "turn_handed_over"
     turn: str
+    unstarted: tuple[str, ...] = ()
+    """Tool calls that it has put into the log and not run."""
 
 
 class TurnSuspended(_Event):

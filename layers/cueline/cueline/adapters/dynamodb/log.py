@@ -103,7 +103,7 @@ class DynamoLog:
                 break
         if not last:
             return Tail(meta, Head(newest, 0, State()))
-        if 0 < needed and offset_in(items[-1]) <= needed:
+        if needed > 0 and offset_in(items[-1]) <= needed:
             self._note_floor(session, sk_of(items[-1]))
         head = Head(newest, last.end, last.state, last.written_at)
         if last.state.deleted:
