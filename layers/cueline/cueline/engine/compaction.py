@@ -7,6 +7,7 @@ from cueline.engine.agent import Agent
 from cueline.engine.model import Called, ModelRequest, Returned, Said
 from cueline.log.conversation import Item, conversation, since_compaction
 from cueline.log.events import (
+    SAYING,
     Answered,
     AsideBegan,
     Compacted,
@@ -17,12 +18,6 @@ from cueline.log.events import (
     InputsWithdrawn,
     PartlyAnswered,
     Recorded,
-    SkillLoaded,
-    Spoke,
-    StepChanged,
-    Thinking,
-    ToolInput,
-    ToolOutput,
     TurnBegan,
     TurnFailed,
     TurnInterrupted,
@@ -37,18 +32,6 @@ INSTRUCTIONS = (
     "stands in the conversation."
 )
 _ENDINGS = (Answered, Finished, TurnFailed, TurnInterrupted, InputsFailed, InputsWithdrawn)
-_SHOWN = (
-    Input,
-    Answered,
-    PartlyAnswered,
-    SkillLoaded,
-    Spoke,
-    StepChanged,
-    Thinking,
-    ToolInput,
-    ToolOutput,
-    TurnFailed,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +63,7 @@ def cut(events: Sequence[Recorded], keep: int, up_to: int | None = None) -> Cut 
         past, kept = _divided(live, ends, place)
         if len(kept) <= MOST_KEPT:
             turns = {getattr(r.event, "turn", "") for r in past} - {""}
-            shown = sum(isinstance(r.event, _SHOWN) for r in past)
+            shown = sum(isinstance(r.event, SAYING) for r in past)
             before = tuple(r for r in events if since and isinstance(r.event, Compacted))[-1:]
             return Cut((*before, *past), place, kept, len(turns), shown)
         ended.pop()

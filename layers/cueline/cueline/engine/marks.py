@@ -6,23 +6,13 @@ from cueline.engine.append import Writer
 from cueline.engine.ports import Ports
 from cueline.errors import Conflict, EventNotFound, SessionNotFound
 from cueline.log.events import (
-    Answered,
+    SAYING,
     Compacted,
     Event,
     EventMarked,
     Input,
-    InputsFailed,
     Mark,
-    PartlyAnswered,
     Recorded,
-    SkillLoaded,
-    Spoke,
-    StepChanged,
-    Thinking,
-    ToolInput,
-    ToolOutput,
-    TurnFailed,
-    TurnSuspended,
     event_id,
 )
 from cueline.log.segment import Session
@@ -30,22 +20,6 @@ from cueline.log.state import State, offsets
 
 LOOKED_BACK = 16_384
 """Bytes of the log in which an announcement is looked for before it is repeated."""
-MARKABLE = (
-    Input,
-    Thinking,
-    Spoke,
-    ToolInput,
-    ToolOutput,
-    SkillLoaded,
-    StepChanged,
-    Compacted,
-    Answered,
-    PartlyAnswered,
-    TurnSuspended,
-    TurnFailed,
-    InputsFailed,
-)
-"""Events that say something. All others are bookkeeping, which nobody is shown."""
 
 
 def mark_event(
@@ -62,7 +36,7 @@ def mark_event(
     if head.incarnation != session.incarnation or head.state.deleted:
         raise SessionNotFound(session.session_key)
     found = _at(ports, session, offset)
-    if not isinstance(found.event, MARKABLE) or (found.mark == "erased" and mark != "erased"):
+    if not isinstance(found.event, SAYING) or (found.mark == "erased" and mark != "erased"):
         raise _missing(session, offset)
     if isinstance(found.event, Compacted):
         raise Conflict("This is the summary of events that the model does not see any more.")

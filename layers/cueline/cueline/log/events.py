@@ -376,6 +376,23 @@ Event = Annotated[
     Field(discriminator="type"),
 ]
 
+SAYING = (
+    Input,
+    Thinking,
+    Spoke,
+    ToolInput,
+    ToolOutput,
+    SkillLoaded,
+    StepChanged,
+    Compacted,
+    Answered,
+    PartlyAnswered,
+    TurnSuspended,
+    TurnFailed,
+    InputsFailed,
+)
+"""Events that say something. All others are bookkeeping, which nobody is shown."""
+
 _EVENTS: TypeAdapter[tuple[Event, ...]] = TypeAdapter(tuple[Event, ...])
 
 
