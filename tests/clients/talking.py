@@ -138,7 +138,10 @@ class Person:
         key: str | None = None,
         leave: Callable[[Any], bool] = lambda _: False,
     ) -> list[Any]:
-        """The events of a stream, which is left after the first for which `leave` is true."""
+        """The events of a stream, which is left after the first for which `leave` is true.
+
+        But for those that say how full the context is.
+        """
         body = CreateAgentEventsStreamRequestBody_InputMessage(
             messages=said(text), **_given(since, behavior)
         )
@@ -161,11 +164,15 @@ class Person:
         self.heard = heard = []
         asked = {"request": body, "request_options": options}
 
+        def hear(event: Any) -> None:
+            if event.type != "context_consumed":
+                heard.append(event)
+
         def listen() -> None:
             assert self.sync
             stream = self.sync.agent_events.create_stream(self.agent, "s", **asked)
             for event in stream:
-                heard.append(event)
+                hear(event)
                 if leave(event):
                     stream.close()
 
@@ -175,7 +182,7 @@ class Person:
         stream: Any = self.client.agent_events.create_stream(self.agent, "s", **asked)
         async with aclosing(stream):
             async for event in stream:
-                heard.append(event)
+                hear(event)
                 if leave(event):
                     break
         return heard

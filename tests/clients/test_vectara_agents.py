@@ -274,7 +274,7 @@ def test_a_first_step_alone_will_do(client: Vectara, unique: str) -> None:
                 }
             },
             "tool_configurations.t.server.headers",
-            "under a name that begins with `cueline/tools/`",
+            "under a name that begins with `cueline/tools/<host>/`",
         ),
     ],
 )

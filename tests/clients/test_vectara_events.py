@@ -60,7 +60,7 @@ def test_the_whole_job(client: Vectara, agent: str) -> None:
     events = list(client.agent_events.create_stream(agent, "s", request=body))
     kinds = [e.type for e in events]
     assert kinds[0] == "input_message"
-    assert kinds[-2:] == ["streaming_agent_output_end", "end"]
+    assert kinds[-3:] == ["streaming_agent_output_end", "context_consumed", "end"]
     assert kinds.index("streaming_thinking_end") < kinds.index("streaming_agent_output")
     assert TEXT in streamed(events)
 
@@ -72,7 +72,7 @@ def test_the_whole_job(client: Vectara, agent: str) -> None:
         "thinking",
         "agent_output",
     ]
-    assert listed[-1].id == events[-2].event_id
+    assert listed[-1].id == events[-3].event_id
     assert listed[-1].content == streamed(events)
 
     assert client.agent_events.get(agent, "s", listed[0].id).messages[0].content == TEXT

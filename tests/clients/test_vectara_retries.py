@@ -43,7 +43,8 @@ def test_creates_with_keys_of_their_own_and_deletes(
 
     lossy.lose = 1
     session = client.agent_sessions.create(unique, key="s", metadata={"a": 1})
-    assert list(client.agent_sessions.list(unique)) == [session]
+    assert [found.key for found in client.agent_sessions.list(unique)] == ["s"]
+    assert client.agent_sessions.get(unique, "s") == session
     assert lossy.lost == [201, 201, 201]
 
     lossy.lose = 1
@@ -61,7 +62,7 @@ def test_creates_under_an_idempotency_key(client: Vectara, lossy: Lossy, agent: 
     assert lossy.lost == [201]
     # So does the application itself, hours later.
     assert client.agent_sessions.create(agent, name="Talk", request_options=under_a_key) == made
-    assert list(client.agent_sessions.list(agent)) == [made]
+    assert [found.key for found in client.agent_sessions.list(agent)] == [made.key]
     with pytest.raises(ApiError) as caught:
         client.agent_sessions.create(agent, name="Other", request_options=under_a_key)
     assert (caught.value.status_code, caught.value.body["code"]) == (422, "idempotency_key_reused")
