@@ -17,7 +17,7 @@ from cueline.engine.agent import (
     PythonTool,
     Skill,
 )
-from cueline.engine.model import ThinkingDelta, Usage
+from cueline.engine.model import CallMade, End, ThinkingDelta, Usage
 from cueline.errors import ModelError
 from cueline.log.events import Input, ToolInput, TurnFailed
 from tests.functions.posting import PATH, Door, door, hosting
@@ -354,3 +354,76 @@ def test_who_pays_is_written_beside_the_message(shop: Door) -> None:
     shop.post("hello")
     (said,) = [e for e in shop.log() if isinstance(e, Input)]
     assert said.caller == ""  # nobody is asked for a key here
+
+
+# --- what models and tools may write -------------------------------------------------------------
+
+ODD = [
+    "NaN",
+    '{"a": 1e999}',
+    '{"a": "\\ud83d"}',
+    "[" * 5_000,
+    '"text"',
+    "[1, 2]",
+    "null",
+    "nothing",
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_whatever_a_tool_gives_is_shown(
+    shop: Door, toolbox: FakeToolbox, odd: str, streamed: bool
+) -> None:
+    toolbox.add("odd", odd)
+    shop.model.scripts = [calls(("odd", {}))]
+    if streamed:
+        told = shop.stream("go")
+        assert told[-1]["type"] == "end"
+        assert "error" not in [event["type"] for event in told]
+    else:
+        assert kinds(shop.post("go"))[-1] == "agent_output"
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_whatever_arguments_a_model_gives_are_shown(
+    shop: Door, toolbox: FakeToolbox, odd: str
+) -> None:
+    shop.model.scripts = [[CallMade("c0", "look", odd), End("tool_calls")]]
+    response = shop.post("go")
+    assert kinds(response) == ["input_message", "tool_input", "tool_output", "agent_output"]
+    assert response.json()["events"][2]["refused"] is True
+    assert toolbox.ran == []
+
+
+@pytest.mark.parametrize("odd", ODD[:4])
+def test_no_odd_form_is_taken_for_an_answer(shop: Door, odd: str) -> None:
+    change(shop, steps={"main": AgentStep(output=OUTPUT)})
+    shop.model.scripts = [says(odd), says('{"size": 1}')]
+    assert kinds(shop.post("go")) == ["input_message", "structured_output"]
+
+
+def test_arguments_of_a_decision_have_a_limit(shop: Door) -> None:
+    shop.model.scripts = [calls(("refund", {}))]
+    shop.post("refund me")
+    before = shop.log()
+    response = decide(shop, "c0", "edit", arguments={"x": "y" * 100_000})
+    assert response.status_code == 400
+    assert list(response.json()["field_errors"]) == ["arguments"]
+    response = decide(shop, "c0", "reject", message="\x00")
+    assert list(response.json()["field_errors"]) == ["message"]
+    assert shop.log() == before
+
+
+def test_what_was_approved_runs_though_its_name_is_anothers_by_now(
+    shop: Door, toolbox: FakeToolbox
+) -> None:
+    shop.model.scripts = [calls(("refund", {}))]
+    shop.post("refund me")
+    other = FakeToolbox()
+    other.add("refund")
+    renamed = replace(toolbox.tools[1], name="refund_2")
+    impostor = replace(other.tools[0], configuration="other", tool="other")
+    toolbox.tools[:] = [impostor, renamed]
+    decide(shop, "c0", "approve")
+    assert (toolbox.ran, other.ran) == ([("refund", {})], [])

@@ -193,5 +193,5 @@ def test_a_summary_stays_what_it_stands_for_is_seen_by_no_model(ask: Ask, ports:
     summary = compact(ports, up_to=5)
     for method, path in (("DELETE", at(summary)), ("POST", f"{at(summary)}/hide")):
         answer = ask(method, path)
-        assert (answer.status, answer.json["code"]) == (409, "conflict")
+        assert (answer.status, answer.json["code"]) == (400, "invalid_request")
     assert offsets(ask) == [summary]

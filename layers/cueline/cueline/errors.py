@@ -190,6 +190,7 @@ class TurnStopped(CuelineError):
     step_transition_limit_exceeded  the agent's steps go round in circles
     compaction_failed     the conversation could not be summed up; it is as it was
     nothing_to_compact    nothing has ended that a summary could stand for
+    call_not_waiting      what was decided on has ended, with others, before its turn came
     """
 
     code = "turn_stopped"
@@ -201,6 +202,7 @@ class TurnStopped(CuelineError):
             "step_transition_limit_exceeded",
             "compaction_failed",
             "nothing_to_compact",
+            "call_not_waiting",
         }
     )
     """But for the limits, whose codes all begin alike."""

@@ -66,7 +66,10 @@ def accept(
     """
     known = writer.known(tail.head.incarnation, arrival.key)
     if known is not None:
-        return _attach(ports, writer, known, tail.head, lease)
+        head = tail.head
+        if known >= head.at:  # whoever accepted it was quicker than this look
+            head = ports.log.tail(writer.session).head
+        return _attach(ports, writer, known, head, lease)
     quiet_for = ports.clock.now() - tail.head.written_at
     if tail.head.state.turns and quiet_for > 2_000 * lease:
         # Its host may have died after the begin, before the late wake-up that `arm` sends. Nobody

@@ -8,7 +8,7 @@ from cueline.engine.asking import ask, called
 from cueline.engine.host import Host
 from cueline.engine.model import ModelRequest, Said
 from cueline.engine.prompt import allowed_specs, request
-from cueline.engine.toolcalls import json_object, json_value, store_calls
+from cueline.engine.toolcalls import store_calls
 from cueline.errors import CuelineError, ModelError, TooLarge, TurnStopped
 from cueline.log.events import (
     Answered,
@@ -20,6 +20,7 @@ from cueline.log.events import (
     TurnFailed,
 )
 from cueline.log.state import State, covered
+from cueline.log.strict_json import loads, object_of, value_of
 
 MOST_TRANSITIONS = 500
 MOST_MISFITS = 2
@@ -159,7 +160,7 @@ def _next_step(host: Host, agent: Agent, step: AgentStep, text: str) -> str | No
         return None
     from cueline.engine.conditions import holds, parse  # most agents have none
 
-    context = _context(host, agent, json_value(text) if step.output else {"text": text})
+    context = _context(host, agent, value_of(text) if step.output else {"text": text})
     for following in step.next_steps:
         if following.condition is None or holds(parse(following.condition), context):
             return following.step_name
@@ -169,7 +170,7 @@ def _next_step(host: Host, agent: Agent, step: AgentStep, text: str) -> str | No
 def _context(host: Host, agent: Agent, output: Any) -> dict[str, Any]:
     """What the conditions of next steps may look at, in the shape that their door documents."""
     outputs = (r.event for r in host.events if isinstance(r.event, ToolOutput))
-    latest = {o.configuration or o.tool: json_object(o.output) for o in outputs if not o.refused}
+    latest = {o.configuration or o.tool: _fields(o.output) for o in outputs if not o.refused}
     session, now = host.session, host.ports.clock.now() / 1000
     return {
         "agent": agent.model_dump(include={"name", "key", "description", "metadata"}),
@@ -189,10 +190,17 @@ def _misfit(host: Host, step: AgentStep) -> str | None:
     """Why a structured answer does not fit; None for one that does, and for plain text."""
     if not step.output or host.aside:
         return None
-    value = json_value(_text(host))
-    if value is None:
+    try:
+        value = loads(_text(host))
+    except ValueError:
         return "it is no JSON."
     return host.ports.toolbox.problem(step.output.json_schema, value)
+
+
+def _fields(output: str) -> dict[str, Any]:
+    """An object in any case: what is none stands in it under `output`."""
+    found = object_of(output)
+    return {"output": output} if found is None else found
 
 
 def _text(host: Host) -> str:

@@ -15,7 +15,7 @@ from cueline.engine.append import Writer
 from cueline.engine.ports import Ports, WakeUp
 from cueline.errors import SessionNotFound
 from cueline.log.events import Event, InputsFailed, TurnAbandoned
-from cueline.log.state import State, can_begin
+from cueline.log.state import State, can_begin, given_up
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,8 @@ class Failures:
         if now != wake_up.look:
             return ()
         events: list[Event] = [TurnAbandoned(turn=turn.id) for turn in state.turns]
-        if failed := tuple(sorted(i.offset for i in state.unfinished if i.offset < waited)):
+        late = (i for i in state.unfinished if i.offset < waited)
+        if failed := tuple(sorted({o for i in late for o in given_up(state, i)})):
             events.append(InputsFailed(inputs=failed, code="not_worked_off", message=MESSAGE))
         return events
 

@@ -108,16 +108,21 @@ class Host:
         self._window = self.window()
 
     def read_back(self) -> None:
-        """Lets the window reach back to all that has not ended, which nobody may sum up unseen.
+        """Lets the window reach back to all that ends in it or later: nobody may sum up unseen what
+        goes on behind the summary.
 
         Raises Unavailable.
         """
-        state, first = self.state, self._window[0].offset
-        suspended = (offset for inputs in state.suspended.values() for offset in inputs)
-        start = min([first, *offsets(state.unfinished), *suspended])
-        log, session, incarnation = self.ports.log, self.writer.session, self.reader.head.incarnation
-        pages = read_pages(log, session, incarnation, start, first)
-        self._window = [*chain.from_iterable(pages), *self._window]
+        log, session = self.ports.log, self.writer.session
+        suspended = (offset for inputs in self.state.suspended.values() for offset in inputs)
+        goes_on = {*offsets(self.state.unfinished), *suspended}
+        more: Sequence[Recorded] = self.events
+        while more:
+            goes_on.update(o for r in more for o in getattr(r.event, "inputs", ()))
+            incarnation, first = self.reader.head.incarnation, self._window[0].offset
+            pages = read_pages(log, session, incarnation, min(goes_on, default=first), first)
+            more = [*chain.from_iterable(pages)]
+            self._window = [*more, *self._window]
 
     # --- what is known ---------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cueline.engine.append import Writer
 from cueline.engine.ports import Ports
-from cueline.errors import Conflict, EventNotFound, SessionNotFound
+from cueline.errors import Conflict, EventNotFound, InvalidRequest, SessionNotFound
 from cueline.log.events import (
     SAYING,
     Compacted,
@@ -29,8 +29,8 @@ def mark_event(
 
     Whoever dies in between has marked it and told nobody, so a repeat does both; it announces
     again only what was not announced lately. Raises EventNotFound for bookkeeping and for what is
-    erased (but erasing may be repeated), Conflict for what a turn still works with,
-    SessionNotFound.
+    erased (but erasing may be repeated), InvalidRequest for a summary, Conflict for what a turn
+    still works with, SessionNotFound.
     """
     head = ports.log.tail(session.id).head
     if head.incarnation != session.incarnation or head.state.deleted:
@@ -39,7 +39,8 @@ def mark_event(
     if not isinstance(found.event, SAYING) or (found.mark == "erased" and mark != "erased"):
         raise _missing(session, offset)
     if isinstance(found.event, Compacted):
-        raise Conflict("This is the summary of events that the model does not see any more.")
+        why = "is the summary of events that the model does not see any more"
+        raise InvalidRequest(f"This event {why}; it stays.", {"event_id": why})
     if in_use(head.state, found):
         raise Conflict("A turn still works with this event. Mark it once the turn has ended.")
     marked = ports.log.mark(session.id, session.incarnation, offset, mark)

@@ -116,8 +116,9 @@ def next_step(
         return TakeInputs(inputs)
     if work.compact and not work.compacted and (compacts or not work.answers):
         return Compact(work.compact)
-    if work.compact and not work.answers:
-        return Finish()
+    if not work.answers:
+        why = "The tool call does not wait any more: what it belonged to has ended."
+        return Finish() if work.compact else Stop("call_not_waiting", why)
     if work.skills:
         return LoadSkills(work.skills)
     if stop := exceeded(state, work, caps, seconds):

@@ -3,7 +3,15 @@
 from collections.abc import Collection
 
 from cueline.log.events import AsideBegan, Event, InputsFailed, TurnAbandoned, TurnBegan
-from cueline.log.state import MAX_TRIES, State, fold, next_batch, offsets, waiting_asides
+from cueline.log.state import (
+    MAX_TRIES,
+    State,
+    fold,
+    given_up,
+    next_batch,
+    offsets,
+    waiting_asides,
+)
 
 
 def plan(state: State, at: int, dead: Collection[str], turn: str) -> tuple[Event, ...]:
@@ -21,7 +29,7 @@ def plan(state: State, at: int, dead: Collection[str], turn: str) -> tuple[Event
         add(TurnAbandoned(turn=found.id))
         for waiting in found.inputs:
             if state.tries[waiting.offset] > MAX_TRIES:
-                add(InputsFailed(inputs=(waiting.offset,)))
+                add(InputsFailed(inputs=given_up(state, waiting)))
     if not state.open:
         if batch := next_batch(state):
             add(TurnBegan(turn=turn, inputs=offsets(batch)))

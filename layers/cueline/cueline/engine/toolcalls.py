@@ -1,29 +1,27 @@
 """Tool calls within a turn: taken into the log, decided on, run, and their outputs stored."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from cueline.engine.agent import AgentStep
 from cueline.engine.host import SHORTEST_RUN, Host
 from cueline.engine.model import CallMade
 from cueline.engine.prompt import INVOKE_SKILL, allowed_skills, allowed_specs
 from cueline.engine.tooling import UNKNOWN_OUTCOME, ToRun, run_beside
-from cueline.engine.tools import ToolResult, ToolSpec
+from cueline.engine.tools import LARGEST_ARGUMENTS, ToolResult, ToolSpec
 from cueline.engine.work import OpenCall
 from cueline.errors import TooLarge
-from cueline.log.events import Event, SkillLoaded, ToolInput, ToolOutput, TurnSuspended
+from cueline.log.events import Event, Input, SkillLoaded, ToolInput, ToolOutput, TurnSuspended
 from cueline.log.segment import MAX_EVENTS
 from cueline.log.state import State, covered
+from cueline.log.strict_json import object_of
 
 LONGEST_NAME = 100
 MOST_SUSPENDED = 50
 """Calls that may wait for a person in one session; its state carries them all."""
-LARGEST_ARGUMENTS = 100_000
-"""Characters; what is longer no tool gets to see."""
 GONE = "The tool is not there any more; it was not run."
 NO_TIME = "It was not run: too little time was left. Call it again if it is still wanted."
+Answer = ToolOutput | SkillLoaded
 
 
 # --- from the model to the log -------------------------------------------------------------------
@@ -37,31 +35,45 @@ def store_calls(
     A call is in the log before it runs, so that nobody runs it again.
     """
     specs = {spec.name: spec for spec in allowed_specs(step, host.specs)}
-    used = {r.event.call for r in host.events if isinstance(r.event, ToolInput)}
-    used |= host.state.suspended.keys()  # those of turns before the window too
+    used = {r.event.call for r in host.events if isinstance(r.event, ToolInput | Input)}
+    # Those from before the window too, which unfinished inputs know.
+    used |= host.state.suspended.keys() | host.state.tools.keys()
     inputs: list[ToolInput] = []
-    answers: list[Event] = []
+    answers: list[Answer] = []
     for made in calls:
         call = made.call if made.call not in used else f"call_{host.ports.clock.id()}"
         used.add(call)
         taken, answer = _taken(host, step, replace(made, call=call), specs.get(made.tool))
         inputs.append(taken)
         answers += [answer] if answer else []
-    answered = {getattr(answer, "call", "") for answer in answers}
-    events: list[Event] = [*said, *inputs, *answers]
-    while events:
-        if not host.append_mine(*events[:MAX_EVENTS]):
+    answered = {answer.call: answer for answer in answers}
+    for pack in _packs(said, inputs, answered):
+        if not host.append_mine(*pack):
             return True
-        put = events[:MAX_EVENTS]
-        host.mine |= {e.call for e in put if isinstance(e, ToolInput)} - answered
-        events = events[MAX_EVENTS:]
+        host.mine |= {e.call for e in pack if isinstance(e, ToolInput)} - answered.keys()
     host.call = None  # what it said is stored
     return True
 
 
+def _packs(
+    said: Sequence[Event], inputs: Sequence[ToolInput], answered: Mapping[str, Answer]
+) -> list[list[Event]]:
+    """What fits into a segment each. No call that is refused stands in the log without its output:
+    whoever took the turn over then would hold it for one to be run."""
+    if len(said) + len(inputs) + len(answered) <= MAX_EVENTS:
+        return [[*said, *inputs, *answered.values()]]
+    packs = [[*said]]
+    refused = [(taken, answered[taken.call]) for taken in inputs if taken.call in answered]
+    for group in (*refused, *((taken,) for taken in inputs if taken.call not in answered)):
+        if len(packs[-1]) + len(group) > MAX_EVENTS:
+            packs.append([])
+        packs[-1] += group
+    return packs
+
+
 def _taken(
     host: Host, step: AgentStep, made: CallMade, spec: ToolSpec | None
-) -> tuple[ToolInput, Event | None]:
+) -> tuple[ToolInput, Answer | None]:
     """The call as it is stored, and its output where it need not be run for that."""
     arguments = made.arguments[:LARGEST_ARGUMENTS]
     taken = ToolInput(
@@ -75,7 +87,7 @@ def _taken(
     )
     skills = allowed_skills(host.agent, step) if host.agent else []
     if made.tool == INVOKE_SKILL and skills and host.agent:
-        given = arguments_of(arguments) or {}
+        given = object_of(arguments) or {}
         name = given.get("skill_name")
         if name not in skills:
             return taken, _refused(taken, f"There is no skill {name!r}; there is {skills}.")
@@ -96,7 +108,7 @@ def _why_not(host: Host, spec: ToolSpec | None, arguments: str) -> str | None:
     if spec is None:
         names = ", ".join(spec.name for spec in host.specs) or "none"
         return f"There is no such tool here; there is: {names}."
-    given = arguments_of(arguments)
+    given = object_of(arguments)
     if given is None:
         return "The arguments are no JSON object. Call again with one."
     if problem := host.ports.toolbox.problem(spec.parameters, given):
@@ -194,7 +206,9 @@ def _unknown() -> ToolResult:
 
 
 def _spec(host: Host, taken: ToolInput) -> ToolSpec | None:
-    return next((spec for spec in host.specs if spec.name == taken.tool), None)
+    """The very tool that was called: its name for the model may be another's by now."""
+    called = (taken.configuration, taken.own_name)
+    return next((spec for spec in host.specs if (spec.configuration, spec.tool) == called), None)
 
 
 def _store(host: Host, results: Sequence[tuple[ToolInput, ToolResult]]) -> None:
@@ -207,26 +221,3 @@ def _store(host: Host, results: Sequence[tuple[ToolInput, ToolResult]]) -> None:
         except TooLarge:  # together; one by one they fit, as the toolbox cuts them
             for output in outputs[start : start + MAX_EVENTS]:
                 host.append_mine(output)
-
-
-# --- JSON ----------------------------------------------------------------------------------------
-
-
-def json_value(text: str) -> Any:
-    """The JSON value; None where it is none."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def arguments_of(text: str) -> dict[str, Any] | None:
-    """The JSON object that the model gave; None where it is none."""
-    value = json_value(text)
-    return value if isinstance(value, dict) else None
-
-
-def json_object(text: str) -> dict[str, Any]:
-    """An object in any case: what is none stands in it under `output`."""
-    value = json_value(text)
-    return value if isinstance(value, dict) else {"output": text if value is None else value}

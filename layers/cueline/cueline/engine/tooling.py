@@ -1,6 +1,5 @@
 """Running tool calls beside each other, each for as long as it may take and no longer."""
 
-import json
 import logging
 import queue
 import threading
@@ -12,6 +11,7 @@ from cueline.engine.ports import Clock
 from cueline.engine.tools import ToolResult, ToolSpec
 from cueline.errors import unexpected
 from cueline.log.events import ToolInput
+from cueline.log.strict_json import loads
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def _work(
 
 def _run(call: ToRun, seconds: float) -> ToolResult:
     try:
-        return call.spec.run(json.loads(call.input.arguments), seconds)
+        return call.spec.run(loads(call.input.arguments), seconds)
     except Exception as error:
         logger.error("A tool failed inside Cueline", extra=unexpected(error))  # noqa: TRY400
         return ToolResult("The tool failed.", error=True)

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from cueline.log.segment import Session
 
 
+LARGEST_ARGUMENTS = 100_000
+"""Characters; what is longer no tool gets to see."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolResult:
     """`output` is text, JSON where the tool gives some; `error` that it did not do its work."""

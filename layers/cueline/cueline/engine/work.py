@@ -12,6 +12,7 @@ from cueline.log.events import (
     Compacted,
     CompactionAsked,
     Decision,
+    Event,
     Input,
     ModelCalled,
     Recorded,
@@ -67,7 +68,7 @@ class Work:
     """Asked for by an input."""
     compacted: bool = False
     answers: bool = True
-    """Somebody asks for more than a compaction."""
+    """Somebody asks for more than a compaction, or to decide on a call that waits no more."""
     payer: str = ""
     """The API key whose input asked first."""
 
@@ -75,7 +76,10 @@ class Work:
 @dataclass(slots=True)
 class _Counts:
     open: dict[str, ToolInput] = field(default_factory=dict)
+    first: dict[str, int] = field(default_factory=dict)
+    """Where an open call stands first."""
     places: dict[str, int] = field(default_factory=dict)
+    """And where it stands last."""
     unstarted: set[str] = field(default_factory=set)
     outputs: list[ToolOutput] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
@@ -115,9 +119,14 @@ def work(events: Sequence[Recorded], state: State, turn: str) -> Work:
         skills=tuple(s for s in dict.fromkeys(wanted) if s not in counts.loaded),
         compact=next((i.compact for i in asked if i.compact), None),
         compacted=counts.compacted,
-        answers=not all(i.compact for i in asked),
+        answers=any(_wants_answer(i, state) for i in asked),
         payer=asked[0].caller if asked else "",
     )
+
+
+def _wants_answer(given: Input, state: State) -> bool:
+    waits = given.policy != "decision" or given.call in state.suspended
+    return waits and not given.compact
 
 
 def _turns(events: Sequence[Recorded], offsets: set[int]) -> set[str]:
@@ -134,6 +143,7 @@ def _counted(events: Sequence[Recorded], turns: set[str]) -> _Counts:
     for recorded in events:
         event = recorded.event
         if getattr(event, "turn", None) not in turns:
+            _leave_to_others(counts, event)
             continue
         match event:
             case ModelCalled():
@@ -142,7 +152,9 @@ def _counted(events: Sequence[Recorded], turns: set[str]) -> _Counts:
                 counts.answered = []
                 counts.called.append(event)
             case ToolInput():
-                counts.made += event.call not in counts.open
+                if event.call not in counts.open:
+                    counts.made += 1
+                    counts.first[event.call] = recorded.offset
                 counts.open[event.call] = event
                 counts.places[event.call] = recorded.offset
                 counts.unstarted.discard(event.call)
@@ -164,15 +176,24 @@ def _counted(events: Sequence[Recorded], turns: set[str]) -> _Counts:
     return counts
 
 
+def _leave_to_others(counts: _Counts, event: Event) -> None:
+    """Inputs that once shared a turn may be taken apart: who goes on with a call does it for all."""
+    if isinstance(event, ToolInput):
+        counts.unstarted.discard(event.call)
+    if isinstance(event, ToolOutput | SkillLoaded):
+        counts.open.pop(event.call, None)
+
+
 def _open(counts: _Counts, inputs: Mapping[int, Input]) -> tuple[OpenCall, ...]:
     decisions = {i.call: (at, i.decision) for at, i in inputs.items() if i.decision}
     found = []
     for call, made in counts.open.items():
         decided_at, decision = decisions.get(call, (-1, None))
-        # What stands behind its decision has been acted on: it is a call like all others.
-        if not made.approval or 0 <= decided_at < counts.places[call]:
+        # What stands again behind its decision has been acted on: it is a call like all others.
+        acted_on = counts.first[call] < decided_at < counts.places[call]
+        if not made.approval or acted_on:
             found.append(OpenCall(made, "unstarted" if call in counts.unstarted else "made"))
-        elif decision:
+        elif decision and decided_at > counts.first[call]:
             found.append(OpenCall(made, "decided", decision))
         else:
             found.append(OpenCall(made, "undecided"))

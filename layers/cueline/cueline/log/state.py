@@ -147,6 +147,11 @@ def covered(state: State, turn: Turn) -> tuple[int, ...]:
     return tuple(sorted({*offsets(turn.inputs), *decided}))
 
 
+def given_up(state: State, waiting: Waiting) -> tuple[int, ...]:
+    """What ends with an input that is given up: what it decides may have been acted on."""
+    return tuple(sorted({waiting.offset, *state.suspended.get(waiting.call, ())}))
+
+
 def fold(state: State, offset: int, event: Event) -> State:
     """The state after `event`, which stands at `offset`."""
     match event:
@@ -163,7 +168,9 @@ def fold(state: State, offset: int, event: Event) -> State:
         case InputsFailed() | InputsWithdrawn():
             taken, rest = _split(state, event.inputs)
             failed = taken if isinstance(event, InputsFailed) else ()
-            ended = _ended(replace(state, pending=rest), event.inputs, offset, failed)
+            left = {c: i for c, i in state.suspended.items() if not set(i) & set(event.inputs)}
+            without = replace(state, pending=rest, suspended=left)
+            ended = _ended(without, event.inputs, offset, failed)
             return _forget(ended, event.inputs)
         case InputsOverran():
             known = {r.offset for r in state.repeats}

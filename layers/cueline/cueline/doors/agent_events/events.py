@@ -5,7 +5,6 @@ schema has no type for is either bookkeeping and not shown, or shown as `agent_o
 of our own.
 """
 
-import json
 from typing import Any
 
 from cueline.doors.agent_events import wire
@@ -32,6 +31,7 @@ from cueline.log.events import (
     event_id,
 )
 from cueline.log.segment import Session
+from cueline.log.strict_json import loads
 
 TRANSIENT = frozenset({"context_limit_exceeded", "step_transition_limit_exceeded"})
 """Codes of failures that the schema has types for, but only for who waits; see `told`."""
@@ -221,10 +221,6 @@ def _object(text: str, name: str) -> Fields:
 def _value(text: str) -> Any:
     """The JSON value; the text itself where it is no JSON that every client can read."""
     try:
-        return json.loads(text, parse_constant=lambda _: _none())
-    except (ValueError, RecursionError):
+        return loads(text)
+    except ValueError:
         return text
-
-
-def _none() -> None:
-    raise ValueError

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cueline.doors.agent_events import posted
-from cueline.doors.agent_events.body import check_text, read_json
+from cueline.doors.agent_events.body import check_text, has_controls, read_json
 from cueline.doors.agent_events.wire import parse
+from cueline.engine.tools import LARGEST_ARGUMENTS
 from cueline.errors import InvalidRequest, NotBuilt
 from cueline.log.events import Decision
 
@@ -87,7 +88,14 @@ def _decision(given: posted.ToolDecision) -> PostedDecision:
     if (given.arguments is not None) != (given.decision == "edit"):
         why = "come with the decision `edit`, and only with it"
         raise InvalidRequest(f"arguments {why}.", {"arguments": why})
-    check_text([given.message] if given.message else [])
-    arguments = "" if given.arguments is None else json.dumps(given.arguments)
-    decision = Decision(verdict=given.decision, arguments=arguments, note=given.message or "")
+    message, arguments = given.message or "", ""
+    if has_controls(message):
+        why = "must not contain control characters"
+        raise InvalidRequest(f"message {why}.", {"message": why})
+    if given.arguments is not None:
+        arguments = json.dumps(given.arguments, ensure_ascii=False)
+    if len(arguments) > LARGEST_ARGUMENTS:
+        why = f"must not have more than {LARGEST_ARGUMENTS:,} characters"
+        raise InvalidRequest(f"arguments {why}.", {"arguments": why})
+    decision = Decision(verdict=given.decision, arguments=arguments, note=message.strip())
     return PostedDecision(bool(given.stream_response), given.tool_call_id, decision)

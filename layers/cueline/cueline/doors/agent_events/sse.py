@@ -24,10 +24,10 @@ def streaming_agent_output(content: str, at: int) -> bytes:
     return _at("streaming_agent_output", at, content=content)
 
 
-def streaming_agent_output_end(event_id: str | None, at: int) -> bytes:
+def streaming_agent_output_end(event_id: str | None, at: int, **more: object) -> bytes:
     """The answer is whole, and stored as `event_id`; with None it is not, and will not be."""
     stored = {"event_id": event_id} if event_id else {}
-    return _at("streaming_agent_output_end", at, **stored)
+    return _at("streaming_agent_output_end", at, **stored, **more)
 
 
 def streaming_thinking(content: str, at: int) -> bytes:

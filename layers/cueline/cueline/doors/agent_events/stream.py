@@ -118,7 +118,9 @@ class Frames:
     def _shown(self, recorded: Recorded) -> Iterator[bytes]:
         wired = told(self.session, recorded)
         if wired and wired["type"] == "agent_output":  # which is no type of a stream
-            yield from self._end_text(recorded, "", wired["content"])
+            more = {name: wired[name] for name in ("approvals",) if name in wired}
+            yield from self._end_text(recorded, "", wired["content"], **more)
+            yield from self._consumed(recorded.created_at)
         elif wired:
             yield sse.frame(wired)
 
@@ -133,7 +135,9 @@ class Frames:
             )
             yield sse.context_consumed(usage, at)
 
-    def _end_text(self, recorded: Recorded, turn: str, text: str) -> Iterator[bytes]:
+    def _end_text(
+        self, recorded: Recorded, turn: str, text: str, **more: object
+    ) -> Iterator[bytes]:
         """First what was not said here: another process may host the turn, or another turn end."""
         at, own, resumed = recorded.created_at, turn == self._turn, self._saying
         said = self._text if own else ""
@@ -143,7 +147,7 @@ class Frames:
         if rest := text[len(said) :]:
             yield sse.streaming_agent_output(rest, at)
         ended = event_id(self.session.id, self.session.incarnation, recorded.offset)
-        yield sse.streaming_agent_output_end(ended, at)
+        yield sse.streaming_agent_output_end(ended, at, **more)
         if own:
             self._text, self._saying = "", False
         elif resumed:  # what was broken off is begun again, so that its end ends all of it

@@ -13,11 +13,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
 )
 
 from cueline.doors.agent_events.body import has_controls
@@ -49,11 +47,6 @@ def _text(value: str) -> str:
     return value
 
 
-def _refuse(value: Any, info: ValidationInfo) -> None:
-    if value is not None:
-        raise NotBuilt(f"The field `{info.field_name}`")
-
-
 def _as_written(template: str) -> str:
     if found := _TEMPLATE_LANGUAGE.search(template):
         raise NotBuilt(f"The template language ({found[0]!r})")
@@ -64,8 +57,6 @@ Key = Annotated[str, Field(pattern=r"^[0-9a-zA-Z_-]{1,50}$")]
 Name = Annotated[str, AfterValidator(_text)]
 Template = Annotated[str, AfterValidator(_as_written)]
 """Taken as it is written: its language is not built."""
-NotYet = Annotated[None, BeforeValidator(_refuse)]
-"""Only null: a field that is not built."""
 Metadata = dict[str, Any]
 
 
