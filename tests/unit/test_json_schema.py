@@ -61,7 +61,10 @@ def test_a_problem_is_short_however_long_the_value_is() -> None:
     [
         {"type": "strin"},
         {"properties": {"a": 1}},
-        {"pattern": "("},
+        {"$schema": 5},
+        {"$schema": []},
+        {"$ref": 5},
+        {"$schema": "http://json-schema.org/draft-04/schema#", "$ref": 5},
         {"$ref": "#/$defs/missing"},
         {"$ref": "#"},
         {"type": "string", "x": {1, 2}},
@@ -73,6 +76,55 @@ def test_a_schema_that_is_itself_wrong_is_told_to_be(schema: dict[str, Any]) -> 
     assert told is not None
     assert told.startswith("The JSON Schema is itself not valid")
     assert told.endswith(".")
+
+
+DRAFT_4 = "http://json-schema.org/draft-04/schema#"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"pattern": "^(a+)+$"}}},
+        {"properties": {"a": {"pattern": "a{99999999999999}"}}},
+        {"properties": {"a": {"pattern": r"^\p{L}+$"}}},
+        {"properties": {"a": {"format": "regex"}}},
+        {"patternProperties": {"(": False}, "additionalProperties": False},
+        {"patternProperties": {"^(a+)+$": False}, "unevaluatedProperties": False},
+        {"propertyNames": {"pattern": "^(a+)+$"}},
+        {"$schema": DRAFT_4, "patternProperties": {"(": {}}, "additionalProperties": False},
+    ],
+    ids=str,
+)
+def test_patterns_are_left_to_the_tool_since_matching_them_may_never_end(
+    schema: dict[str, Any],
+) -> None:
+    assert problem(schema, {"a": "a" * 60 + "!", "a" * 60 + "!": 1}) is None
+    assert problem({**schema, "required": ["b"]}, {}) is not None
+
+
+def test_references_that_double_the_work_at_each_step_are_given_up() -> None:
+    steps: dict[str, Any] = {
+        f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)
+    }
+    told = problem({"$ref": "#/$defs/d0", "$defs": {**steps, "d40": {}}}, {})
+    assert told is not None
+    assert "too deep" in told
+
+
+def test_a_long_list_is_still_judged() -> None:
+    listed = {"$defs": {"n": {"type": "integer"}}, "items": {"$ref": "#/$defs/n"}}
+    assert problem(listed, list(range(20_000))) is None
+    assert problem(listed, [*range(20_000), "x"]) is not None
+
+
+def test_items_that_cannot_be_sorted_are_unique_without_comparing_each_with_each() -> None:
+    items: list[Any] = [{"n": n} for n in range(20_000)]
+    assert problem({"uniqueItems": True}, items) is None
+    assert problem({"uniqueItems": True}, [*items, {"n": 7}]) is not None
+
+
+def test_a_schema_that_takes_long_to_check_is_left_to_the_tool() -> None:
+    assert problem({"anyOf": [{}] * 200_000}, {}) is None
 
 
 def test_no_reference_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,8 @@ LONGEST = 200
 """Characters of one problem; a message that repeats a long value says less, not more."""
 LARGEST = 64_000
 """Characters of a schema. Whether a larger one is valid takes too long to find out."""
-MOST_STEPS = 100_000
-"""Keywords that are applied in one judgement, a second or so: references may double the work."""
+MOST_STEPS = 50_000
+"""Keywords that are applied in one judgement, for a second or two: references may double them."""
 # Python's expressions cannot be stopped, and hold up all other threads; and they are not those
 # that schemas are written with. The last two depend on `patternProperties`.
 _LEFT_OUT = ("pattern", "patternProperties", "additionalProperties", "unevaluatedProperties")
@@ -61,20 +61,24 @@ def problem(schema: Mapping[str, Any], value: Any) -> str | None:
 @lru_cache(maxsize=256)
 def _validator(schema: str) -> Validator:
     parsed = json.loads(schema)
-    draft = validator_for(parsed, default=Draft202012Validator)
+    draft: Any = validator_for(parsed, default=Draft202012Validator)
     # Formats would be those of patterns, of which Python's are not the measure.
     draft.check_schema(parsed, format_checker=None)
     # Without a registry of our own, a reference to a URL would be fetched.
-    return _bounded(draft, '"patternProperties"' in schema)(parsed, registry=Registry())
+    bounded: Validator = _bounded(draft, '"patternProperties"' in schema)(
+        parsed, registry=Registry()
+    )
+    return bounded
 
 
 @cache
-def _bounded(draft: type[Validator], patterned: bool) -> type[Validator]:
+def _bounded(draft: Any, patterned: bool) -> Any:
     """The draft, within so many steps, without what would match patterns."""
     keywords = {name: _counted(keyword) for name, keyword in draft.VALIDATORS.items()}
     left_out = _LEFT_OUT if patterned else _LEFT_OUT[:2]
     keywords |= dict.fromkeys(set(left_out) & set(keywords), _nothing)
-    return extend(draft, keywords | {"uniqueItems": _counted(_unique)})
+    keywords["uniqueItems"] = _counted(_unique)
+    return extend(draft, keywords)  # type: ignore[no-untyped-call]
 
 
 def _counted(keyword: Callable[..., Any]) -> Callable[..., Iterator[ValidationError]]:
@@ -92,10 +96,11 @@ def _nothing(*_: Any) -> Iterator[ValidationError]:
 
 
 def _unique(_: Any, wanted: Any, value: Any, *__: Any) -> Iterator[ValidationError]:
+    if not (wanted and isinstance(value, list)):
+        return
     # The library compares each with each where they cannot be sorted.
-    if wanted and isinstance(value, list):
-        if len({json.dumps(one, sort_keys=True) for one in value}) < len(value):
-            yield ValidationError("has items twice")
+    if len({json.dumps(one, sort_keys=True) for one in value}) < len(value):
+        yield ValidationError("has items twice")
 
 
 def _told(error: ValidationError) -> str:
