@@ -174,6 +174,13 @@ def test_sessions_are_listed_over_pages(client: Vectara, agent: str) -> None:
     assert [s.key for s in client.agent_sessions.list(agent, filter="talk.*3")] == ["s3"]
 
 
+def test_a_filter_finds_what_stands_behind_many_others(client: Vectara, agent: str) -> None:
+    for n in range(11):
+        client.agent_sessions.create(agent, key=f"s{n}", name="Talk")
+    client.agent_sessions.create(agent, key="last", name="Needle")
+    assert [s.key for s in client.agent_sessions.list(agent, filter="needle", limit=1)] == ["last"]
+
+
 def test_a_session_is_updated(client: Vectara, agent: str) -> None:
     client.agent_sessions.create(agent, key="s", name="N", description="d", metadata={"a": 1})
     changed = client.agent_sessions.update(agent, "s", description=None, metadata={"b": 2})

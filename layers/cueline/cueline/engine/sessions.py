@@ -101,11 +101,11 @@ def page(
     now = ports.clock.now()
 
     def wanted(session: Session) -> bool:
-        if session.building:
+        if session.building or not keep(session):
             return False
         young = now - session.created_at < 60_000 * session.tti_minutes
         live = not session.tti_minutes or young or ports.log.tail(session.id).live(now)
-        return keep(session) and bool(live)
+        return bool(live)
 
     return kept_page(
         lambda limit, key: ports.sessions.list(agent_key, limit, key), wanted, limit, page_key
