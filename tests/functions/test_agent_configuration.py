@@ -308,7 +308,12 @@ def http(**more: Any) -> dict[str, Any]:
     return tool(HTTP, http={**HTTP["http"], **more})
 
 
+def shaped(**more: Any) -> dict[str, Any]:
+    return tool(LAMBDA, parameters={"type": "object", **more})
+
+
 T = "tool_configurations.t"
+DRAFT_4 = "http://json-schema.org/draft-04/schema#"
 
 
 @pytest.mark.parametrize(
@@ -448,6 +453,68 @@ T = "tool_configurations.t"
             f"{T}.http.parameters",
             "is no JSON Schema: properties.a.pattern: '(' is not a 'regex'",
         ),
+        (shaped(pattern="a{99999999999999}"), f"{T}.parameters", "a pattern in it"),
+        (shaped(pattern="(" * 3_000 + ")" * 3_000), f"{T}.parameters", "a pattern in it"),
+        (shaped(patternProperties={"a{99999999999999}": {}}), f"{T}.parameters", "a pattern in it"),
+        (shaped(**{"$schema": 5}), f"{T}.parameters", "its `$schema`"),
+        (shaped(anyOf=[{}] * 2_000), f"{T}.parameters", "more than 2,000 schemas"),
+        (shaped(description="x" * 64_000), f"{T}.parameters", "more than 64,000 characters"),
+        (shaped(**{"$schema": DRAFT_4}, items={"$ref": 5}), f"{T}.parameters", "refers to 5, "),
+        (shaped(**{"$schema": DRAFT_4}, exclusiveMinimum=5), f"{T}.parameters", "exclusiveMinimum"),
+        (shaped(items={"$ref": "#/$defs/no"}), f"{T}.parameters", "refers to #/$defs/no"),
+        (shaped(items={"$ref": "http://[/x"}), f"{T}.parameters", "refers to http"),
+        (
+            shaped(items={"$ref": "https://example.com/x"}),
+            f"{T}.parameters",
+            "refers to https://example.com/x, which is nothing in the schema itself",
+        ),
+        (shaped(**{"$ref": "#"}), f"{T}.parameters", "must not refer to itself"),
+        (
+            shaped(**{"$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}]}}}),
+            f"{T}.parameters",
+            "must not refer to itself",
+        ),
+        (
+            shaped(
+                **{
+                    "$defs": {
+                        "d99": {},
+                        **{f"d{n}": {"$ref": f"#/$defs/d{n + 1}"} for n in range(99)},
+                    }
+                }
+            ),
+            f"{T}.parameters",
+            "references in a row",
+        ),
+        (
+            parsed(schema={"type": "object", "additional_properties": {"type": "string"}}),
+            "first_step.output_parser.json_schema.schema",
+            "true or false as `additional_properties`",
+        ),
+        (
+            parsed(
+                schema={
+                    "$schema": "http://json-schema.org/draft-03/schema#",
+                    "type": "object",
+                    "properties": {"a": {"type": "string", "required": True}},
+                },
+                strict=False,
+            ),
+            "first_step.output_parser.json_schema.schema",
+            "`a` must have a list as `required`",
+        ),
+        (
+            parsed(
+                schema={
+                    "type": "object",
+                    "properties": {"a": {"type": ["object", "null"]}},
+                    "required": ["a"],
+                    "additionalProperties": False,
+                }
+            ),
+            "first_step.output_parser.json_schema",
+            '`a` needs `"additionalProperties": false`',
+        ),
         (http(headers={"host": "x"}), f"{T}.http.headers", "made for each request"),
         (http(headers={"a b": "x"}), f"{T}.http.headers", "no header may have"),
         (http(headers={"a": "x\r\nb: c"}), f"{T}.http.headers", "no header may have"),
@@ -510,6 +577,12 @@ def test_credentials_are_no_plain_headers(ask: Ask, name: str) -> None:
         tool(PYTHON, argument_override={"a": {"$ref": "agent.metadata.b.c"}, "d": {"$$ref": "x"}}),
         tool(PYTHON, argument_override={"schema": {"$ref": "#/x", "type": "object"}}),
         http(parameters=None),
+        shaped(
+            **{"$defs": {"tree": {"properties": {"of": {"items": {"$ref": "#/$defs/tree"}}}}}},
+            properties={"$ref": {"$ref": "#/$defs/tree"}},
+        ),
+        shaped(**{"$id": "https://a.example/b"}, items={"$id": "c", "$ref": "b#"}),
+        shaped(**{"$schema": DRAFT_4}, properties={"n": {"minimum": 5, "exclusiveMinimum": True}}),
         http(url="https://example.com/{id}?customer={customer}"),
         http(url="http://127.0.0.1:8080/x?key={id}", secret_headers={}),
     ],
