@@ -5,7 +5,7 @@ from botocore.exceptions import ClientError
 
 from cueline.adapters.tools.found import ToolError
 from cueline.adapters.tools.guard import Network
-from cueline.adapters.tools.secrets import Secrets
+from cueline.adapters.tools.secrets import Secrets, hidden
 from tests.clock import FakeClock
 
 URL = "https://api.example/orders"
@@ -92,3 +92,27 @@ def test_a_secret_that_is_no_header_is_not_shown() -> None:
     with pytest.raises(ToolError, match="no header") as error:
         Secrets(lambda _: "hunter2\r\nx: y", "cueline/tools/").headers({"x": A}, URL, PUBLIC)
     assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "said", "read"),
+    [
+        ("hush", "hush, hush", "[secret], [secret]"),
+        ("Bearer sk-live-123", "Incorrect key: sk-live-123", "Incorrect key: [secret]"),
+        ("Bearer sk-live-123", "Got Bearer sk-live-123.", "Got [secret]."),
+        ('key="a/b\\c"', r'{"sent": "key=\"a/b\\c\""}', '{"sent": "[secret]"}'),
+        ('key="a/b\\c"', r'{"sent": "key=\"a\/b\\c\""}', '{"sent": "[secret]"}'),
+        ("Basic aGFyb2xkLXNtaXRoOmMwcnJlY3QtaG9yc2U=", "No harold-smith", "No [secret]"),
+        ("Basic aGFyb2xkLXNtaXRoOmMwcnJlY3QtaG9yc2U=", "c0rrect-horse?", "[secret]?"),
+        ("Basic aGFyb2xkLXNtaXRoOmMwcnJlY3QtaG9yc2U=", "harold-smith:c0rrect-horse", "[secret]"),
+        ("basic Zm9vOmJhcg==", "foo, bar, Zm9vOmJhcg==", "foo, bar, [secret]"),
+        ("Bearer sk/live/123", "/?key=sk%2Flive%2F123", "/?key=[secret]"),
+        ("Basic no*base64", "no*base64", "[secret]"),
+        ("Token a", "a Token a", "a [secret]"),
+        ("", "nothing", "nothing"),
+    ],
+)
+def test_a_secret_is_hidden_in_whatever_form_it_comes_back(
+    value: str, said: str, read: str
+) -> None:
+    assert hidden(said, [value]) == read

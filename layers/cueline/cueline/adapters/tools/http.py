@@ -11,7 +11,7 @@ import httpx2
 
 from cueline.adapters.tools.found import Found, ToolError
 from cueline.adapters.tools.guard import Network, Refused
-from cueline.adapters.tools.secrets import Secrets
+from cueline.adapters.tools.secrets import Secrets, hidden
 from cueline.engine.agent import HttpTool
 from cueline.engine.tools import ToolResult
 
@@ -131,10 +131,7 @@ def _result(response: httpx2.Response, secret: Mapping[str, str]) -> ToolResult:
     if response.content and not TEXT.fullmatch(kind):
         text = f"The answer is {kind}, which is no text."
         return ToolResult(f"HTTP {response.status_code}. {text}", error=True)
-    text = response.text
-    for value in secret.values():
-        # Some servers answer with what they were sent.
-        text = text.replace(value, "[secret]") if value else text
+    text = hidden(response.text, secret.values())
     if failed or not text:
         text = f"HTTP {response.status_code}\n{text}".rstrip()
     return ToolResult(text, error=failed)

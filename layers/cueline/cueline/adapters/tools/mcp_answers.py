@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from cueline.adapters.tools.connections import Refused
 from cueline.adapters.tools.found import ToolError
+from cueline.adapters.tools.secrets import hidden
 from cueline.engine.tools import ToolResult
 from cueline.errors import unexpected
 
@@ -47,10 +48,7 @@ class Seen:
     """Whether the call itself may have reached the server."""
 
     def hidden(self, text: str) -> str:
-        """The text without the secrets: some servers answer with what they were sent."""
-        for _, value in self.secrets:
-            text = text.replace(value, "[secret]") if value else text
-        return text
+        return hidden(text, (value for _, value in self.secrets))
 
 
 def result_of(answer: CallToolResult, seen: Seen) -> ToolResult:

@@ -4,12 +4,14 @@ A secret's name says whose it is: `cueline/tools/<host>/<anything>` is sent to t
 whoever may configure tools cannot have it sent to a host of their own.
 """
 
+import base64
+import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -25,6 +27,8 @@ logger = logging.getLogger(__name__)
 SECONDS = 300.0
 """A value that was read is used this long."""
 MOST = 100
+SHORTEST = 8
+"""Characters of a secret's part that is hidden: shorter ones are words of any answer."""
 
 
 class Secrets:
@@ -84,3 +88,34 @@ class Secrets:
                 self._known.clear()
             self._known[name] = (now + SECONDS, value)
         return value
+
+
+def hidden(text: str, values: Iterable[str]) -> str:
+    """The text without secrets: some servers answer with what they were sent, or a part of it."""
+    forms = {form for value in values for part in _parts(value) for form in _forms(part)}
+    # Longer ones first, of which others are parts.
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, "[secret]")
+    return text
+
+
+def _parts(value: str) -> Iterator[str]:
+    """The value, and what a server may take out of it: a token, or a user and a password."""
+    if value:
+        yield value
+    scheme, _, rest = value.partition(" ")
+    parts = [rest.strip()]
+    if scheme.lower() == "basic":
+        try:
+            decoded = base64.b64decode(rest, validate=True).decode()
+        except ValueError:
+            pass
+        else:
+            parts += [decoded, *decoded.split(":", 1)]
+    yield from (part for part in parts if len(part) >= SHORTEST)
+
+
+def _forms(part: str) -> Iterator[str]:
+    """As it is, as JSON has it, and as a URL has it."""
+    escaped = json.dumps(part)[1:-1]
+    yield from (part, escaped, escaped.replace("/", "\\/"), quote(part, safe=""))
