@@ -15,9 +15,9 @@ from mcp_types import CallToolResult, EmbeddedResource, TextResourceContents
 from pydantic import Field
 
 from cueline.adapters.tools import mcp
-from cueline.adapters.tools.found import Found, ToolError
+from cueline.adapters.tools.found import MOST_TOOLS, Found, ToolError
 from cueline.adapters.tools.guard import Network
-from cueline.adapters.tools.mcp import MOST_TOOLS, mcp_specs
+from cueline.adapters.tools.mcp import mcp_specs
 from cueline.adapters.tools.secrets import Secrets
 from cueline.engine.agent import McpTool
 from cueline.engine.tools import ToolResult

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import to_json
 
-from cueline.adapters.tools import mcp
-from cueline.adapters.tools.found import Found
+from cueline.adapters.tools import mcp, toolbox
+from cueline.adapters.tools.found import MOST_TOOLS, Found
 from cueline.adapters.tools.outputs import MAX_BYTES, MAX_OUTPUT, cut
 from cueline.adapters.tools.secrets import Secrets
 from cueline.adapters.tools.toolbox import ConfiguredToolbox
@@ -24,6 +24,7 @@ from cueline.engine.agent import (
     LambdaTool,
     McpTool,
     PythonTool,
+    Skill,
     ToolConfiguration,
 )
 from cueline.engine.tools import Toolbox, ToolResult, ToolSpec
@@ -75,6 +76,7 @@ def specs(
     tools: Mapping[str, ToolConfiguration],
     session: Mapping[str, Any] | None = None,
     agent: Mapping[str, Any] | None = None,
+    skills: Mapping[str, Skill] | None = None,
 ) -> list[ToolSpec]:
     made = Agent(
         key="a",
@@ -82,6 +84,7 @@ def specs(
         model="m",
         tools=dict(tools),
         metadata=dict(agent or {}),
+        skills=dict(skills or {}),
         created_at=0,
         updated_at=0,
     )
@@ -148,6 +151,41 @@ def test_each_of_many_tools_has_its_own_name_after_the_configurations(
     assert [spec.name for spec in made] == ["docs_search", "docs_fetch_page", "find"]
     assert [spec.configuration for spec in made] == ["docs", "docs", "find"]
     assert [spec.tool for spec in made] == ["search", "fetch.page", "search"]
+
+
+def offering(*names: str) -> Any:
+    """Stands for servers that all offer these tools."""
+
+    def found(*_: object) -> list[Found]:
+        return [Found(one, "D", {}, lambda given, _: ToolResult(str(given))) for one in names]
+
+    return found
+
+
+def test_no_tool_is_called_as_the_one_that_loads_skills(
+    box: Toolbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcp, "mcp_specs", offering("skill"))
+    (spec,) = specs(box, {"invoke": McpTool(tool_id="t", url="https://a.example/mcp")})
+    assert spec.name == "invoke_skill_2"
+
+
+@pytest.mark.parametrize("skills", [{}, {"tax": Skill(description="d", content="c")}])
+def test_a_model_gets_as_many_tools_as_it_takes_and_the_log_says_once_that_some_are_left_out(
+    box: Toolbox,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    skills: dict[str, Skill],
+) -> None:
+    monkeypatch.setattr(mcp, "mcp_specs", offering(*(f"t{n}" for n in range(100))))
+    tools = {n: McpTool(tool_id="t", url=f"https://{n}.example/mcp") for n in "ab"}
+    for _ in range(2):
+        made = specs(box, tools, skills=skills)
+        # The tool that loads skills is one of them.
+        assert len(made) + len(skills) == MOST_TOOLS
+        assert [spec.name for spec in made[99:101]] == ["a_t99", "b_t0"]
+    (record,) = caplog.records
+    assert record.__dict__["left_out"] == 72 + len(skills)
 
 
 @pytest.mark.parametrize(
@@ -291,3 +329,42 @@ def test_several_servers_are_asked_at_the_same_time(
     monkeypatch.setattr(mcp, "mcp_specs", listed)
     tools = {n: McpTool(tool_id="t", url=f"https://{n}.example", tool_name="x") for n in "ab"}
     assert [spec.tool for spec in specs(box, tools)] == ["a", "b"]
+
+
+def test_several_servers_have_one_time_together(
+    box: Toolbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang = threading.Event()
+
+    def listed(name: str, *_: Any) -> list[Found]:
+        if name != "a":
+            hang.wait(10)
+        return [Found(name, "", {}, lambda *_: ToolResult("done"))]
+
+    monkeypatch.setattr(mcp, "mcp_specs", listed)
+    monkeypatch.setattr(toolbox, "LIST_SECONDS", 0.2)
+    tools = {
+        f"{n}": McpTool(tool_id="t", url=f"https://{n}.example", tool_name="x")
+        for n in ("a", *range(20))
+    }
+    first, *others = specs(box, tools)
+    hang.set()
+    assert first.run({}, 5.0) == ToolResult("done")
+    assert [spec.name for spec in others] == [f"{n}" for n in range(20)]
+    assert all("did not say in time" in spec.description for spec in others)
+
+
+def test_each_of_an_agents_servers_is_asked_once(
+    box: Toolbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def listed(name: str, *_: Any) -> list[Found]:
+        asked.append(name)
+        return [Found(name, "", {}, lambda *_: ToolResult("done"))]
+
+    monkeypatch.setattr(mcp, "mcp_specs", listed)
+    many = {f"{n}": McpTool(tool_id="t", url=f"https://{n}.example") for n in range(64)}
+    specs(box, many)
+    assert sorted(asked) == sorted(many)
+    assert len(many) < mcp.MOST_SERVERS

@@ -6,6 +6,9 @@ from typing import Any
 
 from cueline.engine.tools import ToolResult
 
+MOST_TOOLS = 128
+"""Of an agent, all together: more than that no model takes."""
+
 
 class ToolError(Exception):
     """The tool cannot do its work. The message goes to the model: what to do, and no secret."""

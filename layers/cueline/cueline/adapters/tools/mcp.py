@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from cueline.adapters.tools.found import Found, ToolError
+from cueline.adapters.tools.found import MOST_TOOLS, Found, ToolError
 from cueline.adapters.tools.guard import Network
 from cueline.adapters.tools.http import NOT_SETTABLE
 from cueline.adapters.tools.secrets import Secrets
@@ -18,9 +18,8 @@ from cueline.engine.tools import ToolResult
 if TYPE_CHECKING:
     from cueline.adapters.tools.mcp_calls import Listed, Listing, Server
 
-MOST_TOOLS = 128
-"""Of one server, where its configuration names no tool: more than that no model takes."""
-MOST_SERVERS = 32
+MOST_SERVERS = 256
+"""Several agents' worth: with fewer, an agent's last servers would push out its first ones."""
 LIST_SECONDS = 10.0
 KEEP_SECONDS = 300.0
 RETRY_SECONDS = 30.0

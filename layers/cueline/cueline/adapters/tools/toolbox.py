@@ -2,13 +2,14 @@
 
 import logging
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from cueline.adapters.tools.found import Found, ToolError
+from cueline.adapters.tools.found import MOST_TOOLS, Found, ToolError
 from cueline.adapters.tools.outputs import cut
 from cueline.adapters.tools.overrides import resolved, without
 from cueline.adapters.tools.secrets import Secrets
@@ -20,6 +21,7 @@ from cueline.engine.agent import (
     PythonTool,
     ToolConfiguration,
 )
+from cueline.engine.prompt import INVOKE_SKILL
 from cueline.engine.tools import ToolResult, ToolSpec
 from cueline.errors import unexpected
 from cueline.log.segment import Session
@@ -32,8 +34,11 @@ logger = logging.getLogger(__name__)
 LONGEST_NAME = 64
 MOST_AT_ONCE = 8
 """Servers that are asked for their tools at the same time."""
+LIST_SECONDS = 15.0
+"""In which all servers of an agent are asked for their tools."""
 LONGEST_DESCRIPTION = 4_000
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
+_LATE = "Its server did not say in time what it offers. Another attempt may find it."
 _FAILED = "The tool failed in a way that nobody expected. Whoever runs this deployment can look."
 
 
@@ -53,47 +58,63 @@ class ConfiguredToolbox:
     ) -> None:
         self._own_network, self._secrets = own_network, secrets
         self._lambda_client, self._functions = lambda_client, functions
+        self._told: set[tuple[str, int]] = set()
 
     def specs(self, agent: Agent, session: Session) -> Sequence[ToolSpec]:
-        self._list_beside(agent)
-        taken: set[str] = set()
+        remote = self._listed(agent)
+        named = [
+            (shown, name, configured, found)
+            for name, configured in agent.tools.items()
+            for shown, found in (remote[name] if name in remote else self._named(name, configured))
+        ]
+        taken = {INVOKE_SKILL}
         return [
             _spec(_unique(shown, taken), name, configured, found, agent, session)
-            for name, configured in agent.tools.items()
-            for shown, found in self._named(name, configured)
+            for shown, name, configured, found in islice(named, self._most(agent, len(named)))
         ]
+
+    def _most(self, agent: Agent, there_are: int) -> int:
+        """How many of the agent's tools the model gets: those that are configured last may miss."""
+        most = MOST_TOOLS - bool(agent.skills)
+        if there_are > most and (agent.key, agent.version) not in self._told:
+            self._told.add((agent.key, agent.version))
+            left_out = {"agent": agent.key, "tools": there_are, "left_out": there_are - most}
+            logger.warning("An agent has more tools than a model takes", extra=left_out)
+        return most
 
     def problem(self, schema: Mapping[str, Any], value: object) -> str | None:
         from cueline.adapters.tools.schema import problem
 
         return problem(schema, value)
 
-    def _list_beside(self, agent: Agent) -> None:
-        """Asks several servers at once: each may take its time, and is remembered afterwards."""
+    def _listed(self, agent: Agent) -> Mapping[str, Sequence[tuple[str, Found]]]:
+        """What several servers offer, asked at once: each may take its time, not all of them."""
         remote = {n: c for n, c in agent.tools.items() if isinstance(c, McpTool)}
-        if len(remote) > 1:
-            with ThreadPoolExecutor(min(len(remote), MOST_AT_ONCE)) as pool:
-                for name, configured in remote.items():
-                    pool.submit(self._look, name, configured)
+        if len(remote) < 2:
+            return {}
+        pool = ThreadPoolExecutor(min(len(remote), MOST_AT_ONCE))
+        looks = {name: pool.submit(self._named, name, one) for name, one in remote.items()}
+        done, _ = wait(looks.values(), LIST_SECONDS)
+        # Who is being asked may still answer: the next step will know it.
+        pool.shutdown(wait=False, cancel_futures=True)
+        return {
+            name: look.result() if look in done else [(name, _unavailable(name, _LATE))]
+            for name, look in looks.items()
+        }
 
-    def _look(self, name: str, configured: McpTool) -> None:
-        for _ in self._named(name, configured):
-            pass
-
-    def _named(self, name: str, configured: ToolConfiguration) -> Iterator[tuple[str, Found]]:
+    def _named(self, name: str, configured: ToolConfiguration) -> Sequence[tuple[str, Found]]:
         """Each function behind the tool, and what the model would call it."""
         many = isinstance(configured, McpTool) and configured.tool_name is None
         try:
             found = self._found(name, configured)
         except ToolError as error:
-            yield name, _unavailable(name, str(error))
+            return [(name, _unavailable(name, str(error)))]
         except Exception as error:
             logger.error("A tool cannot be set up", extra=unexpected(error))  # noqa: TRY400
-            yield name, _unavailable(name, _FAILED)
-        else:
-            for one in found:
-                described = replace(one, description=configured.description or one.description)
-                yield f"{name}_{one.name}" if many else name, described
+            return [(name, _unavailable(name, _FAILED))]
+        return [
+            (f"{name}_{one.name}" if many else name, _described(one, configured)) for one in found
+        ]
 
     def _found(self, name: str, configured: ToolConfiguration) -> Sequence[Found]:
         match configured:
@@ -157,6 +178,10 @@ def _run(
         logger.error("A tool failed", extra=unexpected(error))  # noqa: TRY400
         result = ToolResult(_FAILED, error=True)
     return replace(result, output=cut(result.output))
+
+
+def _described(found: Found, configured: ToolConfiguration) -> Found:
+    return replace(found, description=configured.description or found.description)
 
 
 def _unavailable(name: str, why: str) -> Found:
