@@ -217,10 +217,16 @@ def test_steps_are_updated_by_name_and_field(ask: Ask) -> None:
     assert step({"first_step_name": "second"}) == ("second", [])
     assert step({"first_step_name": "new", "first_step": {"instructions": []}}) == ("new", [])
     assert step({"steps": None, "first_step": STEP}) == ("new", ["Be kind."])
-    assert step({"steps": None}) == ("main", [])
+    assert step({"steps": None}) == ("new", ["Be kind."])
+    assert step({"first_step": {"name": "other"}, "first_step_name": "other"})[0] == "other"
+    assert step({"steps": {"third": {}}, "first_step_name": "third"}) == ("third", [])
+    assert step({"steps": None, "first_step_name": "other"}) == ("other", ["Be kind."])
+    assert list(ask("GET", AGENT).json["steps"]) == ["other"]
     for wrong in (
-        {"steps": {"main": None}},
+        {"steps": {"other": None}},
         {"first_step_name": "none"},
+        {"first_step_name": "none", "first_step": {"instructions": []}},
+        {"first_step_name": "none", "steps": None},
         {"first_step": {"name": "x"}, "first_step_name": "y"},
         {"steps": {"second": {}}, "first_step": {"name": "second"}},
     ):
@@ -279,6 +285,10 @@ def test_what_something_needs_cannot_be_taken_away(ask: Ask, full: Any) -> None:
         ({"skills": None}, {"steps.sell.allowed_skills.0"}),
         ({"steps": {"help": None}}, {"steps.triage.next_steps.1.step_name"}),
         ({"steps": {"triage": None}}, {"first_step_name"}),
+        (
+            {"steps": None},
+            {"steps.triage.next_steps.0.step_name", "steps.triage.next_steps.1.step_name"},
+        ),
         (
             {"steps": {"triage": None}, "first_step_name": "sell", "skills": {"tax": None}},
             {"steps.sell.allowed_skills.0"},

@@ -38,28 +38,32 @@ def steps_of(given: wire.CreateAgent) -> tuple[str, Steps]:
 
 
 def merged(first: str, old: Steps, given: wire.UpdateAgent) -> tuple[str, Steps]:
-    """Steps are merged by name, and each field by field; a null takes out a step or a field."""
+    """Steps are merged by name, and each field by field; a null takes out a step or a field.
+
+    Null for all of them takes out all but the first: published clients call them additional ones.
+    """
+    wanted = given.first_step_name
+    kept = wanted if wanted and wanted in old else first
     cleared = "steps" in given.model_fields_set and given.steps is None
-    steps = {first: AgentStep()} if cleared else dict(old)
+    steps = {kept: old.get(kept, AgentStep())} if cleared else dict(old)
     for name, step in (given.steps or {}).items():
         if step is None:
             steps.pop(name, None)
         else:
             steps[name] = updated(steps.get(name, AgentStep()), step)
-    wanted = given.first_step_name
     if given.first_step:
-        current = wanted if wanted in steps else first
+        current = wanted if wanted and wanted in steps else first
         name = given.first_step.name or wanted or current
         if wanted not in (None, name):
             raise wrong("first_step_name", "must be that of first_step")
+        if name != current and given.first_step.name is None:
+            raise wrong("first_step_name", "must name one of steps, or a new name of first_step")
         if name != current and name in steps:
             raise wrong(
                 "first_step.name", "is another step's; first_step_name makes that the first"
             )
         steps[current] = updated(steps.get(current, AgentStep()), given.first_step)
         return name, _renamed(steps, current, name)
-    if cleared and wanted is None:
-        return FIRST_STEP, {FIRST_STEP: AgentStep()}
     if (wanted or first) not in steps:
         raise wrong("first_step_name", "must name one of steps")
     return wanted or first, steps
