@@ -2,6 +2,8 @@
 
 import json
 import socket
+import time
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -78,12 +80,22 @@ def test_deleting_has_no_body(server: Server) -> None:
     assert (said["method"], said["path"], said["body"]) == ("DELETE", "/v1/a?why=b", "")
 
 
-@pytest.mark.parametrize("value", ["", ".", ".."])
+@pytest.mark.parametrize("value", ["", ".", "..", "../x", "x/..", "x\\..\\y", "..\\"])
 def test_an_argument_cannot_lead_to_another_resource(server: Server, value: str) -> None:
     tool = call(server.network, url=server.url + "/users/{id}/notes", method="DELETE")
     with pytest.raises(ToolError, match="must not become"):
         tool(id=value)
-    assert heard(tool(id="../x"))["path"] == "/users/..%2Fx/notes"
+    assert not server.asked
+    assert heard(tool(id="a/b..c"))["path"] == "/users/a%2Fb..c/notes"
+
+
+def test_arguments_beside_each_other_cannot_lead_to_another_resource_either(
+    server: Server,
+) -> None:
+    tool = call(server.network, url=server.url + "/users/{a}{b}/notes?of={of}")
+    with pytest.raises(ToolError, match="must not become"):
+        tool(a=".", b="./x", of="../x")
+    assert heard(tool(a="x", b="y", of="../x"))["path"] == "/users/xy/notes?of=..%2Fx"
 
 
 def test_a_missing_argument_of_the_url_is_named(server: Server) -> None:
@@ -96,7 +108,26 @@ def test_arguments_of_the_url_are_described_where_nobody_did() -> None:
     tool = HttpTool(tool_id="t", url="https://a.example/{city}?unit={unit}&again={city}")
     found = http_tool("it", tool, Network(), secrets())
     assert found.parameters["required"] == ["city", "unit"]
-    assert found.description == "GET https://a.example/{city}"
+
+
+def test_a_tool_that_nobody_described_does_not_tell_its_path_which_may_be_secret() -> None:
+    tool = HttpTool(tool_id="t", url="https://a.example:8443/T0/B0/hush?x=hush", method="POST")
+    found = http_tool("it", tool, Network(), secrets())
+    assert found.description == "POST https://a.example:8443"
+
+
+@pytest.mark.parametrize("name", ["User-Agent", "user-agent"])
+def test_a_configured_user_agent_stands_for_the_own_one(server: Server, name: str) -> None:
+    agents: list[list[str]] = []
+
+    def note(to: Any) -> None:
+        agents.append(to.headers.get_all("user-agent"))
+        server.send(to, b"ok", "text/plain")
+
+    server.note = note  # type: ignore[attr-defined]
+    call(server.network, url=server.url + "/note", headers={name: "shop/1"})()
+    call(server.network, url=server.url + "/note")()
+    assert agents == [["shop/1"], ["cueline"]]
 
 
 @pytest.mark.parametrize(
@@ -161,6 +192,35 @@ def test_what_is_no_text_is_not_shown(server: Server) -> None:
     result = call(server.network, url=server.url + "/image")()
     assert result.error
     assert "image/png" in result.output
+
+
+@pytest.mark.parametrize(
+    ("charset", "body", "text"),
+    [
+        ("utf-8", "ü".encode(), "ü"),
+        ("ISO-8859-1", "ü".encode("latin-1"), "ü"),
+        ("utf-16", "ü".encode("utf-16"), "ü"),
+        ("us-ascii", b"u", "u"),
+        ("zlib", zlib.compress(b"a" * 1000), "x"),
+        ("punycode", b"a" * 40_000 + b"-" + b"baaaaaa" * 10_000, "a"),
+        ("undefined", "ü".encode(), "ü"),
+        ("nonsense", "ü".encode(), "ü"),
+        ('"a b"', b"u", "u"),
+    ],
+    ids=str,
+)
+def test_only_encodings_of_text_are_read(
+    server: Server, charset: str, body: bytes, text: str
+) -> None:
+    def odd(to: Any) -> None:
+        server.send(to, body, f"text/plain; charset={charset}")
+
+    server.odd = odd  # type: ignore[attr-defined]
+    began = time.process_time()
+    result = call(server.network, url=server.url + "/odd")()
+    assert not result.error
+    assert result.output.startswith(text)
+    assert time.process_time() - began < 2
 
 
 def test_a_server_that_does_not_answer_is_named() -> None:

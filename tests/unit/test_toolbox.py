@@ -314,6 +314,19 @@ def test_a_failure_that_is_meant_for_the_model_is_told(box: Toolbox) -> None:
     assert run(box, python("refuse"), {}) == ToolResult("Give a city.", error=True)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), "\ud800", {"\udfff": [1]}])
+@pytest.mark.parametrize("kind", ["http", "lambda", "python"])
+def test_arguments_that_json_cannot_carry_are_told(box: Toolbox, kind: str, value: object) -> None:
+    tools: dict[str, ToolConfiguration] = {
+        "http": HttpTool(tool_id="t", url="https://a.example/", method="POST"),
+        "lambda": LambdaTool(tool_id="t", function_name="cueline-tool-a"),
+        "python": python("echo"),
+    }
+    result = run(box, tools[kind], {"text": value})
+    assert result.error
+    assert "JSON cannot carry" in result.output
+
+
 def test_several_servers_are_asked_at_the_same_time(
     box: Toolbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

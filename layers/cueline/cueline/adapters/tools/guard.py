@@ -6,6 +6,7 @@ Redirects are followed here, each under the same rules. A client is made for one
 one deadline, however slowly bytes drip, and no cookie or connection goes over to another call.
 """
 
+import codecs
 import functools
 import ssl
 import time
@@ -30,6 +31,9 @@ CONNECT_SECONDS = 5.0
 """For each of a host's addresses."""
 # What a redirect to another origin takes along; all else may tell who asks, or prove it.
 _HARMLESS = frozenset({"accept", "accept-encoding", "content-length", "content-type", "user-agent"})
+
+_TEXT = frozenset({"utf-8", "ascii", "iso8859-1", "utf-16", "utf-16-be", "utf-16-le"})
+"""As Python calls them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,10 @@ class Network:
 
 
 def _options(seconds: float, headers: Mapping[str, str] | None) -> dict[str, Any]:
+    all_headers = httpx2.Headers({"user-agent": "cueline"})
+    all_headers.update(headers)
     return {
-        "headers": {"user-agent": "cueline", **(headers or {})},
+        "headers": all_headers,
         "timeout": httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS)),
         # A proxy would resolve names by itself, and a .netrc is not this agent's.
         "trust_env": False,
@@ -187,6 +193,7 @@ class _Meter:
             raise Refused("The answer is compressed in a way that was not asked for.")
         self._unpack = None if encoding == "identity" else zlib.decompressobj(wbits=47)
         self._packed = self._size = 0
+        _name_text_only(response)
 
     def pass_on(self, chunk: bytes) -> bytes:
         self._packed += len(chunk)
@@ -199,6 +206,16 @@ class _Meter:
         if max(self._packed, self._size) > LARGEST_BODY:
             raise Refused(f"The answer has more than {LARGEST_BODY:,} bytes. Ask for less.")
         return chunk
+
+
+def _name_text_only(response: httpx2.Response) -> None:
+    """Any other encoding is read as UTF-8: Python's include compression, and slow ones."""
+    try:
+        known = codecs.lookup(response.charset_encoding or "utf-8").name in _TEXT
+    except (LookupError, ValueError):
+        known = False
+    if not known:
+        response.headers["content-type"] = response.headers["content-type"].partition(";")[0]
 
 
 class _Metered(httpx2.SyncByteStream):

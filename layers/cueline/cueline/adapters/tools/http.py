@@ -42,7 +42,8 @@ def http_tool(name: str, configured: HttpTool, network: Network, secrets: Secret
     placeholders = list(dict.fromkeys(PLACEHOLDER.findall(url.path + "?" + url.query)))
     return Found(
         name=name,
-        description=f"{configured.method} {url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}",
+        # Not its path, which is a secret where it is that of a webhook.
+        description=f"{configured.method} {url.scheme}://{url.netloc.rpartition('@')[2]}",
         parameters=configured.parameters or _parameters(placeholders),
         run=partial(_run, configured, placeholders, network, secrets),
     )
@@ -104,18 +105,23 @@ def _url(template: str, given: Mapping[str, Any], query: Mapping[str, Any]) -> s
 
 
 def _segment(template: str, given: Mapping[str, Any]) -> str:
-    filled = PLACEHOLDER.sub(partial(_filled, given), template)
-    # These three would ask for another resource than the one that the URL is of.
-    if filled != template and filled in {"", ".", ".."}:
-        raise ToolError(f"{template} in the URL must not become {filled!r}.")
-    return filled
+    filled = PLACEHOLDER.sub(partial(_given, given), template)
+    # These would ask for another resource than the one that the URL is of; some servers take an
+    # escaped slash for a plain one.
+    if filled != template and (filled in {"", "."} or ".." in re.split(r"[/\\]", filled)):
+        raise ToolError(f"{template} in the URL must not become {filled[:100]!r}.")
+    return PLACEHOLDER.sub(partial(_filled, given), template)
 
 
 def _filled(given: Mapping[str, Any], placeholder: re.Match[str]) -> str:
+    return quote(_given(given, placeholder), safe="")
+
+
+def _given(given: Mapping[str, Any], placeholder: re.Match[str]) -> str:
     name = placeholder[1]
     if given.get(name) is None:
         raise ToolError(f"The argument {name!r} is missing.")
-    return quote(_text(given[name]), safe="")
+    return _text(given[name])
 
 
 def _text(value: Any) -> str:

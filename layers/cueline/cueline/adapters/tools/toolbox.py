@@ -1,5 +1,6 @@
 """The tools port on what an agent configures: functions, HTTP, Lambda, MCP servers."""
 
+import json
 import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -170,7 +171,7 @@ def _run(
     seconds: float,
 ) -> ToolResult:
     try:
-        given = {**arguments, **resolved(overrides, agent, session)}
+        given = _as_json({**arguments, **resolved(overrides, agent, session)})
         result = found.run(given, seconds)
     except ToolError as error:
         result = ToolResult(str(error), error=True)
@@ -178,6 +179,17 @@ def _run(
         logger.error("A tool failed", extra=unexpected(error))  # noqa: TRY400
         result = ToolResult(_FAILED, error=True)
     return replace(result, output=cut(result.output))
+
+
+def _as_json(given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments; raises ToolError for those that no request could carry."""
+    try:
+        json.dumps(given, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:
+        raise ToolError(
+            "The arguments have a number, or half of a character, that JSON cannot carry."
+        ) from None
+    return given
 
 
 def _described(found: Found, configured: ToolConfiguration) -> Found:
