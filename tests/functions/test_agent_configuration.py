@@ -528,6 +528,9 @@ DRAFT_4 = "http://json-schema.org/draft-04/schema#"
         (http(headers={"host": "x"}), f"{T}.http.headers", "made for each request"),
         (http(headers={"a b": "x"}), f"{T}.http.headers", "no header may have"),
         (http(headers={"a": "x\r\nb: c"}), f"{T}.http.headers", "no header may have"),
+        (http(headers={"a": " x"}), f"{T}.http.headers", "no header may have"),
+        (http(headers={"a": "x "}), f"{T}.http.headers", "no header may have"),
+        (http(url="https://example.com./x"), f"{T}.http.url", "a dot at the end of its host"),
         (http(headers={"a": "x", "A": "y"}), f"{T}.http.headers", "twice"),
         (
             http(headers={"authorization": "hush"}, secret_headers={}),

@@ -111,6 +111,7 @@ def test_a_host_without_addresses_and_one_of_an_interface_are_refused() -> None:
         ("api.internal:8080", "api.internal", 80, "10.0.0.1", False),
         ("10.0.0.0/16", "anything", 80, "10.0.3.4", True),
         ("10.0.0.0/16", "anything", 80, "10.1.0.1", False),
+        ("10.0.0.1/16", "anything", 80, "10.0.3.4", True),
         ("10.0.0.0/16", "anything", 80, "::ffff:10.0.3.4", False),
         ("127.0.0.1:9000", "localhost", 9000, "127.0.0.1", True),
         ("127.0.0.1:9000", "localhost", 9001, "127.0.0.1", False),
@@ -133,7 +134,7 @@ def test_tools_reach_what_a_deployment_names_as_its_own(
 
 
 @pytest.mark.parametrize(
-    "network", ["0.0.0.0/0", "::/0", "10.0.0.1/8", "http://a", "a b", "a:port", "a,,b", "*"]
+    "network", ["0.0.0.0/0", "::/0", "10.0.0.1/0", "http://a", "a b", "a:port", "a,,b", "*"]
 )
 def test_a_network_that_cannot_be_meant_is_refused_by_name(network: str) -> None:
     given = {"table_name": "t", "wake_ups_url": "u", "tool_network": network}
@@ -142,7 +143,7 @@ def test_a_network_that_cannot_be_meant_is_refused_by_name(network: str) -> None
 
 
 def test_every_network_that_settings_take_can_be_used() -> None:
-    parts = "api.internal, api.internal:8080,10.0.0.0/16,::1,[::1]:80,127.0.0.1:80,fd00::/8,x_y"
+    parts = "api.internal, api.internal:8080,10.0.0.0/16,::1,[::1]:80,127.0.0.1:80,fd00::1/8,x_y"
     given = {"table_name": "t", "wake_ups_url": "u", "tool_network": parts}
     assert len(Network.of(Settings.model_validate(given).tool_network).own) == 8
 

@@ -104,7 +104,7 @@ class Settings(BaseModel):
 def _is_reachable(part: str) -> bool:
     try:
         # All addresses at once would be the end of the guard.
-        return ip_network(part).prefixlen > 0
+        return ip_network(part, strict=False).prefixlen > 0
     except ValueError:
         return bool(HOST.fullmatch(part))
 

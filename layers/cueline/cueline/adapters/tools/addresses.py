@@ -71,7 +71,8 @@ class Own:
     def parse(cls, text: str) -> Self:
         """From `host`, `host:port`, an address with or without a port, or a CIDR block."""
         if "/" in text or (text.count(":") > 1 and not text.startswith("[")):
-            return cls(addresses=ip_network(text))
+            # As an interface has it: the bits of its host do not matter.
+            return cls(addresses=ip_network(text, strict=False))
         found = _NAMED.fullmatch(text)
         if not found:
             raise ValueError(f"{text!r} is no host, host:port or CIDR block")

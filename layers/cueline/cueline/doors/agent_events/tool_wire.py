@@ -79,6 +79,8 @@ def _url(value: str) -> str:
         raise ValueError("is not a URL") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must begin with https:// or http:// and a host")
+    if parts.hostname.endswith("."):
+        raise ValueError("must not have a dot at the end of its host: secrets are a host's by name")
     if not value.isascii() or not value.isprintable() or " " in value:
         raise ValueError("must be printable ASCII without spaces; escape the rest with %")
     if "@" in parts.netloc:
@@ -119,7 +121,7 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         if _CREDENTIAL.search(name) or _CREDENTIAL_VALUE.match(value):
             raise ValueError(f"must not have credentials, as `{name}` is. {_WHERE_SECRETS_GO}")
-        if not value.isascii() or not value.isprintable():
+        if not value.isascii() or not value.isprintable() or value != value.strip():
             raise ValueError(f"has a value for `{name}` that no header may have")
     return headers
 
