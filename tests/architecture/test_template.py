@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from cueline.adapters.tools.lambda_ import PREFIX
 from cueline.bootstrap import SHORTEST_SECRET
+from cueline.engine.agent import TOOL_FUNCTIONS, TOOL_SECRETS
 from cueline.settings import Settings
 from local import template
 from local.template import ROOT
@@ -24,10 +24,9 @@ SAM = ROOT / ".envs/sam/bin"
 HANDLERS = sorted((ROOT / "functions").rglob("*.py"))
 OWN = ":${AWS::Region}:${AWS::AccountId}:"
 OF_TOOLS = {
-    "lambda": {"Fn::Sub": f"arn:${{AWS::Partition}}:lambda{OWN}function:{PREFIX}*"},
+    "lambda": {"Fn::Sub": f"arn:${{AWS::Partition}}:lambda{OWN}function:{TOOL_FUNCTIONS}*"},
     "secretsmanager": {
-        "Fn::Sub": f"arn:${{AWS::Partition}}:secretsmanager{OWN}secret:"
-        f"{Settings.model_fields['tool_secret_prefix'].default}*"
+        "Fn::Sub": f"arn:${{AWS::Partition}}:secretsmanager{OWN}secret:{TOOL_SECRETS}*"
     },
 }
 

@@ -118,7 +118,7 @@ def _toolbox() -> Toolbox:
     from cueline.adapters.tools.toolbox import ConfiguredToolbox
 
     given = settings()
-    secrets = Secrets(aws.secret, given.tool_secret_prefix)
+    secrets = Secrets(aws.secret)
     return ConfiguredToolbox(given.tool_network, secrets, cache(aws.lambda_client))
 
 

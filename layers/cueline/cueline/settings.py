@@ -59,8 +59,6 @@ class Settings(BaseModel):
     openai_api_key: SecretStr = SecretStr("")
     tool_network: frozenset[str] = frozenset()
     """What tools may reach beside the public internet; separated by commas."""
-    tool_secret_prefix: str = Field(default="cueline/tools/", min_length=1)
-    """Of the names of secrets that tools may send."""
     aws_endpoint_url: str = ""
     aws_lambda_runtime_api: str = ""
     """Set by Lambda, which stops a process between a response and the next request."""

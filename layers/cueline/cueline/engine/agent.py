@@ -1,5 +1,6 @@
 """What an agent is: instructions in steps, a model, tools, skills, limits, under a key."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -67,6 +68,24 @@ class Skill(_Frozen):
 
 
 # --- tools ---------------------------------------------------------------------------------------
+
+
+TOOL_FUNCTIONS = "cueline-tool-"
+"""The names of Lambda functions that tools may be begin so: the template allows no others."""
+TOOL_FUNCTION = re.compile(
+    rf"(?:arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{{12}}:function:)?"
+    rf"{TOOL_FUNCTIONS}[0-9A-Za-z_-]{{1,{64 - len(TOOL_FUNCTIONS)}}}(?::[0-9A-Za-z$_-]{{1,128}})?"
+)
+"""Name or ARN, perhaps with a version."""
+TOOL_SECRETS = "cueline/tools/"
+"""The same for the names of secrets that tools may send."""
+OWN_HEADERS = frozenset(
+    {
+        *("accept-encoding", "connection", "content-length", "expect", "host", "keep-alive"),
+        *("te", "trailer", "transfer-encoding", "upgrade"),
+    }
+)
+"""Each connection's own; with some of them one request could be made to look like two."""
 
 
 class _Tool(_Frozen):

@@ -12,17 +12,10 @@ import httpx2
 from cueline.adapters.tools.found import Found, ToolError
 from cueline.adapters.tools.guard import Network, Refused
 from cueline.adapters.tools.secrets import Secrets, hidden
-from cueline.engine.agent import HttpTool
+from cueline.engine.agent import OWN_HEADERS, HttpTool
 from cueline.engine.tools import ToolResult
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
-# The connection's own business; with some of them one request could be made to look like two.
-NOT_SETTABLE = frozenset(
-    {
-        "accept-encoding", "connection", "content-length", "expect", "host", "keep-alive", "te",
-        "trailer", "transfer-encoding", "upgrade",
-    }
-)  # fmt: skip
 TEXT = re.compile(
     r"text/.*|application/(.*\+)?(json|xml|yaml)|application/(.*[.-])?"
     r"(json|ndjson|jsonl|yaml|javascript|x-www-form-urlencoded)"
@@ -37,8 +30,8 @@ def http_tool(name: str, configured: HttpTool, network: Network, secrets: Secret
     if PLACEHOLDER.search(url.netloc):
         raise ToolError("Its URL has a placeholder in the host, where none may be.")
     taken = {header.lower() for header in (*configured.headers, *configured.secret_headers)}
-    if taken & NOT_SETTABLE:
-        raise ToolError(f"It may not set {', '.join(sorted(taken & NOT_SETTABLE))}.")
+    if taken & OWN_HEADERS:
+        raise ToolError(f"It may not set {', '.join(sorted(taken & OWN_HEADERS))}.")
     placeholders = list(dict.fromkeys(PLACEHOLDER.findall(url.path + "?" + url.query)))
     return Found(
         name=name,

@@ -1,7 +1,6 @@
 """Another Lambda function, invoked with the arguments as its event."""
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,25 +8,22 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from cueline.adapters.tools.found import Found, ToolError
-from cueline.engine.agent import LambdaTool
+from cueline.engine.agent import TOOL_FUNCTION, TOOL_FUNCTIONS, LambdaTool
 from cueline.engine.tools import ToolResult
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
-PREFIX = "cueline-tool-"
-"""Of functions that the template allows to be invoked."""
 LARGEST = 1_000_000
 """Bytes of an answer."""
 LONGEST_MESSAGE = 500
-_NAME = re.compile(r"(arn:[\w-]+:lambda:[\w-]+:\d{12}:function:)?" + PREFIX + r"[\w-]+(:[\w$-]+)?")
 
 
 def lambda_tool(name: str, configured: LambdaTool, client: Callable[[], "LambdaClient"]) -> Found:
     """Raises ToolError where the function is none that tools may be."""
     function = configured.function_name
-    if not _NAME.fullmatch(function):
-        raise ToolError(f"Its function is {function!r}; a tool's is called {PREFIX}...")
+    if not TOOL_FUNCTION.fullmatch(function):
+        raise ToolError(f"Its function is {function!r}; a tool's is called {TOOL_FUNCTIONS}...")
     return Found(
         name=name,
         description=f"The function {function}.",

@@ -10,9 +10,8 @@ import httpx2
 
 from cueline.adapters.tools.found import MOST_TOOLS, Found, ToolError
 from cueline.adapters.tools.guard import Network
-from cueline.adapters.tools.http import NOT_SETTABLE
 from cueline.adapters.tools.secrets import Secrets
-from cueline.engine.agent import McpTool
+from cueline.engine.agent import OWN_HEADERS, McpTool
 from cueline.engine.tools import ToolResult
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def mcp_specs(
     secret = secrets.headers(configured.secret_headers, configured.url, network)
     headers = httpx2.Headers(configured.headers)
     headers.update(secret)
-    if taken := NOT_SETTABLE & set(headers):
+    if taken := OWN_HEADERS & set(headers):
         raise ToolError(f"It may not set {', '.join(sorted(taken))}.")
     server = Server(
         url=configured.url,

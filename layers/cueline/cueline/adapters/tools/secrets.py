@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cueline.adapters.tools.addresses import plain
 from cueline.adapters.tools.found import ToolError
+from cueline.engine.agent import TOOL_SECRETS
 from cueline.errors import unexpected
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Secrets:
     def __init__(
         self,
         read: Callable[[str], str],
-        prefix: str,
+        prefix: str = TOOL_SECRETS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._read, self._prefix, self._monotonic = read, prefix, monotonic

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, 
 
 from cueline.doors.agent_events.schemas import ArgumentSchema
 from cueline.doors.agent_events.wire import UNION, Name, RareWire, Template
+from cueline.engine.agent import OWN_HEADERS, TOOL_FUNCTION, TOOL_FUNCTIONS, TOOL_SECRETS
 from cueline.errors import NotBuilt
 
 PREFIX = "tol_"
@@ -33,18 +34,10 @@ NOT_BUILT = frozenset(
     }
 )
 """Types that the public schema has."""
-SECRETS = "cueline/tools/"
-"""The names of the secrets that tools may use begin so: the deployment may read no others."""
-FUNCTIONS = "cueline-tool-"
-"""The same for Lambda functions."""
 
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 _PUBLIC_FUNCTION = re.compile(r"(?:[A-Za-z]\w*\.)?[A-Za-z]\w*", re.ASCII)
 """With the module that it is in, where several have one of that name."""
-_FUNCTION = re.compile(
-    rf"(?:arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{{12}}:function:)?"
-    rf"{FUNCTIONS}[0-9A-Za-z_-]{{1,{64 - len(FUNCTIONS)}}}(?::[0-9A-Za-z$_-]{{1,128}})?"
-)
 _HEADER = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]{1,100}")
 _CREDENTIAL = re.compile(
     r"authori[sz]ation|cookie|token|secret|passw|credential|signature|(?:api|access)[-_]?key"
@@ -52,12 +45,6 @@ _CREDENTIAL = re.compile(
     re.IGNORECASE,
 )
 _CREDENTIAL_VALUE = re.compile(r"\s*(?:bearer|basic|digest|token)\s", re.IGNORECASE)
-_OWN_HEADERS = frozenset(
-    {
-        *("accept-encoding", "connection", "content-length", "expect", "host", "keep-alive"),
-        *("te", "trailer", "transfer-encoding", "upgrade"),
-    }
-)
 _REFERENCE = re.compile(r"(?:session|agent)\.metadata(?:\.[^.\s]{1,100}){1,10}")
 
 
@@ -100,8 +87,8 @@ def _url(value: str) -> str:
 
 
 _WHERE_SECRETS_GO = (
-    f"Put the value in Secrets Manager, under a name that begins with `{SECRETS}<host>/`, and give "
-    "that name in `secret_headers`"
+    f"Put the value in Secrets Manager, under a name that begins with `{TOOL_SECRETS}<host>/`, and "
+    "give that name in `secret_headers`"
 )
 
 
@@ -110,7 +97,7 @@ def _header_names(headers: Mapping[str, str]) -> None:
     for name in names:
         if not _HEADER.fullmatch(name):
             raise ValueError("has a name that no header may have")
-        if name in _OWN_HEADERS:
+        if name in OWN_HEADERS:
             raise ValueError(f"must not have `{name}`, which is made for each request")
     if len(set(names)) < len(names):
         raise ValueError("names a header twice")
@@ -129,19 +116,19 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
 def _secret_headers(headers: dict[str, str]) -> dict[str, str]:
     _header_names(headers)
     for name, secret in headers.items():
-        if not re.fullmatch(rf"{SECRETS}[0-9A-Za-z/_+=.@-]{{1,400}}", secret):
+        if not re.fullmatch(rf"{TOOL_SECRETS}[0-9A-Za-z/_+=.@-]{{1,400}}", secret):
             raise ValueError(
                 f"needs for `{name}` the name of a secret in Secrets Manager, which begins with "
-                f"`{SECRETS}`: the deployment may read no others"
+                f"`{TOOL_SECRETS}`: the deployment may read no others"
             )
     return headers
 
 
 def _function_name(value: str) -> str:
-    if not _FUNCTION.fullmatch(value):
+    if not TOOL_FUNCTION.fullmatch(value):
         raise ValueError(
-            f"must be the name or ARN of a Lambda function whose name begins with `{FUNCTIONS}`: "
-            "the deployment may invoke no others"
+            "must be the name or ARN of a Lambda function whose name begins with "
+            f"`{TOOL_FUNCTIONS}`: the deployment may invoke no others"
         )
     return value
 
@@ -186,7 +173,7 @@ class Remote(RareWire):
         cls, secret: dict[str, str] | None, info: ValidationInfo
     ) -> dict[str, str] | None:
         host = urlsplit(info.data.get("url", "")).hostname
-        own = f"{SECRETS}{host}/"
+        own = f"{TOOL_SECRETS}{host}/"
         if host and not all(name.startswith(own) for name in (secret or {}).values()):
             raise ValueError(
                 f"must name secrets of this host, which begin with `{own}`: a secret is "
