@@ -6,7 +6,7 @@ Whatever happens, the stored log alone must show that nothing was lost and nothi
 """
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -14,9 +14,8 @@ from typing import Any
 
 from cueline.adapters.memory import memory_ports
 from cueline.adapters.wake_ups import wake_up_from_json, wake_up_to_json
-from cueline.engine.model import Chunk, End, ModelRequest, Said, TextDelta
 from cueline.engine.ports import Ports, WakeUp
-from cueline.errors import ModelError, Unavailable
+from cueline.errors import Unavailable
 
 VISIBILITY = 310
 """Seconds after which a received wake-up that was not deleted comes back."""
@@ -66,6 +65,11 @@ class Process:
         if self.killed:
             raise Killed
 
+    def sleep(self, seconds: float) -> None:
+        """Its timers go on meanwhile."""
+        self.asleep_until = self.world.now + seconds
+        self.pause()
+
     def runs_here(self) -> bool:
         """Whether it is the process itself that asks, and none of its timers."""
         return threading.current_thread() is self._thread
@@ -86,9 +90,9 @@ class World:
     processes: list[Process] = field(default_factory=list)
     queue: list[list[Any]] = field(default_factory=list)
     """[visible at, body]"""
+    later: list[tuple[float, Callable[[Process], None]]] = field(default_factory=list)
+    """What people will do, and when."""
     storm: bool = True
-    poison: set[str] = field(default_factory=set)
-    model_calls: int = 0
 
     def __post_init__(self) -> None:
         self.random = Random(self.seed)
@@ -96,6 +100,9 @@ class World:
 
     def start(self, body: Callable[[Process], None]) -> None:
         self.processes.append(Process(self, body))
+
+    def start_in(self, seconds: float, body: Callable[[Process], None]) -> None:
+        self.later.append((self.now + seconds, body))
 
     def ports(self, me: Process) -> Ports:
         clock = _Clock(self, me)
@@ -113,6 +120,9 @@ class World:
         for step in range(60_000):
             self.storm = step < storm
             self.now += self.random.choice([0, 0, 0.2, 0.2, 1, 1, 40 if self._rarely() else 0])
+            for due in [one for one in self.later if one[0] <= self.now]:
+                self.later.remove(due)
+                self.start(due[1])
             self._deliver(work)
             for process in [p for p in self.processes if self.now - p.started > LIFETIME]:
                 self._end(process, kill=True)
@@ -122,8 +132,8 @@ class World:
             ready = [p for p in awake if p.asleep_until <= self.now]
             if ready:
                 self._step(self.random.choice(ready))
-            elif self.processes or self.queue:
-                self.now = max(self.now, min([*self._waits(), *(m[0] for m in self.queue)]))
+            elif self.processes or self.queue or self.later:
+                self.now = max(self.now, min(self._waits()))
             else:
                 return
         raise AssertionError("the session never comes to rest")
@@ -169,6 +179,8 @@ class World:
         for process in self.processes:
             yield max(process.frozen_until, process.asleep_until)
             yield from (max(due, process.frozen_until) for due, _, _ in process.timers)
+        yield from (message[0] for message in self.queue)
+        yield from (due for due, _ in self.later)
 
     def _end(self, process: Process, *, kill: bool) -> None:
         if kill:
@@ -220,6 +232,11 @@ class _Clock:
     def __init__(self, world: World, me: Process | None) -> None:
         self._world, self._me = world, me
 
+    @property
+    def process(self) -> Process:
+        assert self._me
+        return self._me
+
     def now(self) -> int:
         return round((self._world.now + (self._me.skew if self._me else 0)) * 1000)
 
@@ -228,8 +245,7 @@ class _Clock:
 
     def sleep(self, seconds: float) -> None:
         if self._me:
-            self._me.asleep_until = self._world.now + seconds
-            self._me.pause()
+            self._me.sleep(seconds)
 
     @contextmanager
     def every(self, seconds: float, do: Callable[[], None]) -> Iterator[None]:
@@ -248,26 +264,3 @@ class _Clock:
 
     def id(self) -> str:
         return f"{self._world.random.getrandbits(60):x}"
-
-
-@dataclass
-class Model:
-    """Slow, sometimes failing; what is poisonous kills whoever asks about it."""
-
-    world: World
-    me: Process
-
-    def stream(self, request: ModelRequest, deadline: float) -> Generator[Chunk, None, None]:
-        self.world.model_calls += 1
-        last = [item.text for item in request.items if isinstance(item, Said)][-1:]
-        for n in range(self.world.random.randint(1, 4)):
-            self.me.pause()
-            if self.world.random.random() < 0.3:
-                self.me.asleep_until = self.world.now + self.world.random.uniform(0, 70)
-                self.me.pause()
-            if set(last) & self.world.poison:
-                raise Killed
-            if self.world.storm and self.world.random.random() < 0.05:
-                raise ModelError("model_unavailable", "Down.", retryable=True)
-            yield TextDelta(f"{n}")
-        yield End("stop")

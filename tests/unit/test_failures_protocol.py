@@ -14,9 +14,10 @@ from cueline.engine.ports import WakeUp
 from cueline.log.events import Input, InputsFailed
 from cueline.log.segment import Segment
 from tests.simulation import VISIBILITY, Process, World
-from tests.unit.test_protocol import LEASE, Story
+from tests.story import Story
+from tests.witness import LEASE
 
-RUNS = int(os.environ.get("PROTOCOL_RUNS", "400")) // 4
+RUNS = int(os.environ.get("PROTOCOL_RUNS", "300")) // 3
 DELIVERIES = 5
 FAILED_VISIBILITY = 70
 
@@ -62,21 +63,8 @@ class Unworked(Story):
     born: dict[tuple[int, int], float] = field(default_factory=dict)
     given_up: int = 0
 
-    def _keep_history(self) -> None:
-        super()._keep_history()
-        log = self.world.store.log
-        append = log.append
-
-        def timed(session: str, incarnation: int, segment: Segment, *more: object) -> object:
-            known = len(self.written[incarnation])
-            found = append(session, incarnation, segment, *more)  # type: ignore[arg-type]
-            if len(self.written[incarnation]) > known:
-                self._time(incarnation, segment)
-            return found
-
-        log.append = timed  # type: ignore[method-assign,assignment]
-
-    def _time(self, incarnation: int, segment: Segment) -> None:
+    def _note(self, segment: Segment, incarnation: int) -> None:
+        super()._note(segment, incarnation)
         for recorded in segment.recorded():
             if isinstance(recorded.event, Input):
                 self.born[incarnation, recorded.offset] = self.world.now

@@ -1,0 +1,103 @@
+"""The laws of the simulation can be broken: an engine without one of its rules is found out."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cueline.engine import accept, answering, compaction, steps, toolcalls, turn, work
+from cueline.engine.host import Host
+from cueline.engine.model import CallMade
+from cueline.engine.tools import ToolSpec
+from cueline.engine.work import OpenCall
+from cueline.log import conversation, state
+from cueline.log.events import Decision, Event, Input, Recorded
+from cueline.log.state import offsets
+from tests.simulation import World
+from tests.story import Story
+
+MOST_SEEDS = 300
+store_calls, run_tools, take_up = toolcalls.store_calls, toolcalls.run_tools, toolcalls.take_up
+divided = compaction._divided
+
+
+def runs_first(host: Host, step: Any, said: Sequence[Event], calls: Sequence[CallMade]) -> bool:
+    done = {}
+    for made in calls:
+        spec = next((spec for spec in host.specs if spec.name == made.tool), None)
+        if spec and not spec.approval and made.arguments.endswith("}"):
+            done[made.arguments] = spec.run(json.loads(made.arguments), 5.0)
+
+    def known(spec: ToolSpec) -> ToolSpec:
+        return replace(
+            spec, run=lambda given, s: done.pop(json.dumps(given), None) or spec.run(given, s)
+        )
+
+    host.__dict__["specs"] = [known(spec) for spec in host.specs]
+    return store_calls(host, step, said, calls)
+
+
+def runs_anything(host: Host, calls: Sequence[OpenCall]) -> bool:
+    host.mine |= {call.call for call in calls}
+    return run_tools(host, calls)
+
+
+def approves_always(host: Host, calls: Sequence[OpenCall]) -> bool:
+    yes = Decision(verdict="approve")
+    return take_up(host, [replace(c, decision=c.decision and yes) for c in calls])
+
+
+def keeps_nothing(live: Sequence[Recorded], ends: dict[int, int], place: int) -> Any:
+    return divided(live, ends, place)[0], ()
+
+
+def keeps_inputs(live: Sequence[Recorded], ends: dict[int, int], place: int) -> Any:
+    past, kept = divided(live, ends, place)
+    inputs = {r.offset for r in live if isinstance(r.event, Input)}
+    return past, tuple(offset for offset in kept if offset in inputs)
+
+
+def append_anyway(host: Host, *events: Event) -> bool:
+    return host.append(lambda _: () if host.state.deleted else events)
+
+
+MUTANTS: dict[str, Callable[[Any], object]] = {
+    "a call runs before it is in the log": lambda m: m.setattr(
+        answering, "store_calls", runs_first
+    ),
+    "a call that was cut off is run again": lambda m: m.setattr(turn, "run_tools", runs_anything),
+    "any decision is a yes": lambda m: m.setattr(turn, "take_up", approves_always),
+    "nobody is asked": lambda m: m.setattr(steps, "_with_calls", steps.RunTools),
+    "a call is decided on twice": lambda m: m.setattr(accept, "_check_waiting", lambda *_: None),
+    "a decision ends alone": lambda m: m.setattr(
+        answering, "covered", lambda _, turn: offsets(turn.inputs)
+    ),
+    "what is suspended is forgotten": lambda m: m.setattr(state, "_undecided", lambda *_: {}),
+    "nothing is kept beside a summary": lambda m: m.setattr(compaction, "_divided", keeps_nothing),
+    "a summary cuts a turn in two": lambda m: m.setattr(compaction, "_divided", keeps_inputs),
+    "a compaction answers everybody": lambda m: m.setattr(
+        work, "_wants_answer", lambda given, _: False
+    ),
+    "a closed turn goes on": lambda m: m.setattr(Host, "append_mine", append_anyway),
+    "calls are shown without outputs": lambda m: m.setattr(
+        conversation._Block, "close", lambda block, _: block.open_calls.clear()
+    ),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_an_engine_without_one_of_its_rules_is_found_out(
+    mutant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    MUTANTS[mutant](monkeypatch)
+    assert any(breaks_a_law(seed) for seed in range(MOST_SEEDS))
+
+
+def breaks_a_law(seed: int) -> bool:
+    try:
+        Story(World(seed)).tell()
+    except AssertionError:
+        return True
+    return False
