@@ -343,7 +343,7 @@ def test_a_context_that_fills_up_is_compacted_within_the_stream(
     limit(hosting, monkeypatch, toolbox=toolbox, window_bytes=3_000)
     change(door, compaction=Compaction(threshold_percent=50, keep_recent_inputs=1))
     door.model.scripts = [[Usage(600, 10), *says("ok")]]
-    door.post("message 0")
+    door.post("message 0 " + "x" * 1_800)
     door.model.scripts = [says("So far."), says("hello")]
     told = [e["type"] for e in door.stream("go")]
     assert told.index("compaction_started") < told.index("compaction")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cueline.doors.agent_events.hosting import Hosting
+from cueline.engine.agent import Compaction
 from cueline.engine.model import End, Said, TextDelta
 from cueline.engine.turn import Limits
 from cueline.log.events import (
@@ -134,6 +135,9 @@ def test_more_than_one_json_answer_holds_must_be_streamed(
     door: Door, hosting: Hosting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = replace(hosting.inline, limits=Limits(window_bytes=2_000))
+    agent = door.ports.agents.get("a")
+    alone = {"compaction": Compaction(enabled=False), "version": agent.version + 1}
+    assert door.ports.agents.replace(agent.model_copy(update=alone))
     changed(hosting, monkeypatch, inline=small)
     for n in range(8):
         door.post(f"message {n} " + 200 * "x")

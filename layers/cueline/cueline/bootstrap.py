@@ -131,18 +131,16 @@ def model() -> "Model":
 def _model(_: int) -> "Model":
     # Only functions that call a model pay for the import of its client.
     with _nothing_collected():
-        from cueline.adapters.configured import ConfiguredModel
         from cueline.adapters.openai.chat import chat_model
         from cueline.adapters.openai.responses import responses_model
 
     given = settings()
     make = responses_model if given.model_api == "responses" else chat_model
-    chosen = make(
+    return make(
         api_key=_api_key(given),
         base_url=given.openai_base_url or None,
         idle_seconds=IDLE_SECONDS,
     )
-    return ConfiguredModel(chosen, given.model_name, given.model_parameters)
 
 
 @contextmanager
@@ -182,6 +180,8 @@ def _limits(given: Settings) -> "Limits":
         freezes=bool(given.aws_lambda_runtime_api),
         caps=given.limits,
         prices=Prices(given.model_prices),
+        model_name=given.model_name,
+        model_parameters=given.model_parameters,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from cueline.engine.agent import Agent, AgentStep
 from cueline.engine.asking import ask, called
+from cueline.engine.call import Spoken
 from cueline.engine.host import Host
 from cueline.engine.model import ModelRequest, Said
 from cueline.engine.prompt import allowed_specs, request
@@ -35,17 +36,22 @@ def call_model(host: Host) -> bool:
     agent = host.agent
     if agent is None:
         return fail(host, ModelError("agent_not_found", "The agent was deleted.", retryable=False))
-    step, compactable = agent.step(host.state.step), host.may_compact()
+    step, compacts = _step(host, agent), host.may_compact()
     asked = ask(
         host,
         lambda window: _request(host, agent, step, window),
-        shrink=not compactable,
-        plain=step.output is None or host.aside,
+        shrink=host.shrinks or not compacts,
+        plain=step.output is None,
     )
     if asked.failure:
-        too_long = getattr(asked.failure, "kind", "") == "context_limit_exceeded"
-        host.overfull = compactable and too_long
-        return host.overfull or fail(host, asked.failure)
+        if getattr(asked.failure, "kind", "") == "context_limit_exceeded" and compacts:
+            # Once with a summary, and where none can be made, once without the oldest turns.
+            again, host.overfull = not host.shrinks, True
+            host.overfull = again and host.cut() is not None
+            host.shrinks = not host.overfull
+            if again:
+                return True
+        return fail(host, asked.failure)
     if asked.outcome != "answered":
         return asked.outcome != "left"
     if host.call and host.call.spoken.calls:
@@ -57,8 +63,8 @@ def call_model(host: Host) -> bool:
 
 def fail(host: Host, failure: CuelineError) -> bool:
     """Closes the turn with a failure; writes nothing where it is closed."""
-    said = _said(host) if host.call and host.call.spoken.anything else ()
-    text = _text(host)
+    said = _said(host)
+    text = _text(host) if host.call and host.call.purpose == "answer" else ""
 
     def ending(state: State, *, told: bool = True) -> tuple[Event, ...]:
         if not (mine := state.running(host.turn)):
@@ -80,11 +86,17 @@ def fail(host: Host, failure: CuelineError) -> bool:
     return True
 
 
+def _step(host: Host, agent: Agent) -> AgentStep:
+    step = agent.step(host.state.step)
+    if not host.aside:
+        return step
+    # An aside only speaks, and changes nothing.
+    nothing = {"output": None, "allowed_skills": (), "allowed_tools": (), "next_steps": ()}
+    return step.model_copy(update={**nothing, "reentry_step": None})
+
+
 def _request(host: Host, agent: Agent, step: AgentStep, window: int) -> ModelRequest:
-    events = host.events
-    if host.aside:  # it only speaks
-        step = step.model_copy(update={"output": None, "allowed_skills": (), "allowed_tools": ()})
-    asked = request(agent, step, events, allowed_specs(step, host.specs), window)
+    asked = request(agent, step, host.events, allowed_specs(step, host.specs), window)
     return asked.saying(*host.misfits)
 
 
@@ -94,7 +106,7 @@ def _give_back(host: Host, problem: str) -> bool:
         why = f"The model's answer does not fit its schema: {problem}"
         return fail(host, TurnStopped("output_invalid", why[:500]))
     host.misfits.append(Said("user", f"Your answer does not fit its schema: {problem} Try again."))
-    host.append_mine(*_said(host, thinking=False))
+    host.append_mine(*called(host, host.call))
     host.call = None
     return True
 
@@ -145,18 +157,21 @@ def _answer(host: Host, agent: Agent, step: AgentStep) -> bool:
     except TooLarge:
         return _too_large(host)
     host.call = None  # what it said is stored
+    host.misfits.clear()
     return True
 
 
 def _too_large(host: Host) -> bool:
-    host.call = None
+    if host.call:
+        host.call.spoken = Spoken(usage=host.call.usage()[0])
+        host.call.counted = False
     why = "The answer is too large to be kept."
     return fail(host, ModelError("answer_too_large", why, retryable=False))
 
 
 def _next_step(host: Host, agent: Agent, step: AgentStep, text: str) -> str | None:
-    """The first of the next steps whose condition holds; an aside changes nothing."""
-    if not step.next_steps or host.aside:
+    """The first of the next steps whose condition holds."""
+    if not step.next_steps:
         return None
     from cueline.engine.conditions import holds, parse  # most agents have none
 
@@ -188,7 +203,7 @@ def _context(host: Host, agent: Agent, output: Any) -> dict[str, Any]:
 
 def _misfit(host: Host, step: AgentStep) -> str | None:
     """Why a structured answer does not fit; None for one that does, and for plain text."""
-    if not step.output or host.aside:
+    if not step.output:
         return None
     try:
         value = loads(_text(host))
@@ -207,10 +222,11 @@ def _text(host: Host) -> str:
     return "".join(host.call.spoken.text) if host.call else ""
 
 
-def _said(host: Host, *, thinking: bool = True) -> tuple[Event, ...]:
+def _said(host: Host) -> tuple[Event, ...]:
     """What the model's call took, and what it thought."""
     if not host.call:
         return ()
-    thought = "".join(host.call.spoken.thinking) if thinking else ""
+    answers = host.call.purpose == "answer"
+    thought = "".join(host.call.spoken.thinking) if answers else ""
     more = (Thinking(turn=host.turn, text=thought),) if thought else ()
-    return (called(host, host.call), *more)
+    return (*called(host, host.call), *more)

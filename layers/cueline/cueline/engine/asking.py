@@ -17,7 +17,13 @@ from cueline.log.events import ModelCalled
 
 logger = logging.getLogger(__name__)
 
-FREE = ("model_unauthorized", "model_rejected", "model_rate_limited", "model_unavailable")
+FREE = (
+    "model_unauthorized",
+    "model_rejected",
+    "model_rate_limited",
+    "model_unavailable",
+    "context_limit_exceeded",
+)
 """Failures for which a provider takes nothing."""
 
 
@@ -36,9 +42,16 @@ class Asked:
     failure: CuelineError | None = None
 
 
-def ask(host: Host, build: Build, *, shrink: bool, plain: bool = True) -> Asked:
+def ask(
+    host: Host,
+    build: Build,
+    *,
+    shrink: bool,
+    plain: bool = True,
+    purpose: Literal["answer", "compaction"] = "answer",
+) -> Asked:
     """One try, and a pause before another. Only `plain` text is told as it is said."""
-    failure = _try(host, build, shrink, plain)
+    failure = _try(host, build, shrink, plain, purpose)
     if host.call and host.call.closed:
         return Asked("closed")
     host.note_time()
@@ -56,10 +69,24 @@ def ask(host: Host, build: Build, *, shrink: bool, plain: bool = True) -> Asked:
     return Asked("failed", failure)
 
 
-def called(
-    host: Host, call: Call, purpose: Literal["answer", "compaction"] = "answer"
-) -> ModelCalled:
-    """What a call took, to be stored beside what came of it."""
+def called(host: Host, call: Call | None) -> tuple[ModelCalled, ...]:
+    """What a call took, to be stored beside what came of it; nothing where that is stored."""
+    if not call or not call.request or call.counted or _free(call):
+        return ()
+    call.counted = True
+    return (_counted(host, call),)
+
+
+def _free(call: Call) -> bool:
+    """The provider took nothing for it, or was not asked at all."""
+    failure = call.failure
+    if isinstance(failure, TurnStopped) and not call.asked:
+        return True
+    free = isinstance(failure, ModelError) and failure.kind in FREE
+    return free and not call.spoken.anything
+
+
+def _counted(host: Host, call: Call) -> ModelCalled:
     usage, estimated = call.usage()
     model = call.request.model if call.request else ""
     prices = host.limits.prices
@@ -74,15 +101,28 @@ def called(
         context_window=known.context_window if known else 0,
         cost=prices.cost(model, usage.input_tokens, usage.output_tokens),
         ms=host.lap(),
-        purpose=purpose,
+        purpose=call.purpose,
     )
 
 
-def _try(host: Host, build: Build, shrink: bool, plain: bool) -> CuelineError | None:
+def _try(
+    host: Host,
+    build: Build,
+    shrink: bool,
+    plain: bool,
+    purpose: Literal["answer", "compaction"],
+) -> CuelineError | None:
+    call = host.call = Call(
+        host.model, 0.0, host.emit if plain else _thinking(host), purpose, plain
+    )
+    call.failure = _made(host, call, build, shrink)
+    return call.failure
+
+
+def _made(host: Host, call: Call, build: Build, shrink: bool) -> CuelineError | None:
     clock, done, cap = host.ports.clock, host.work(), host.caps.seconds
     left = float("inf") if cap is None else cap - host.seconds(done)
-    ends_at = min(host.deadline, clock.monotonic() + left)
-    call = host.call = Call(host.model, ends_at, host.emit if plain else _thinking(host))
+    ends_at = call.deadline = min(host.deadline, clock.monotonic() + left)
     budget = Budget(host.ports, host.caps, host.limits.prices, done.payer)
     reserved: Reserved | Stop | None = None
     failure: CuelineError | None = None
@@ -93,6 +133,7 @@ def _try(host: Host, build: Build, shrink: bool, plain: bool) -> CuelineError | 
         reserved = budget.reserve(call.request)
         if isinstance(reserved, Stop):
             return TurnStopped(reserved.code, reserved.message)
+        call.asked = True
         call.make(build, host.limits.window_bytes, shrink=shrink)
     except CuelineError as error:
         failure = error
@@ -103,7 +144,9 @@ def _try(host: Host, build: Build, shrink: bool, plain: bool) -> CuelineError | 
         logger.error("A turn failed inside Cueline", extra=unexpected(error))  # noqa: TRY400
         failure = CuelineError("The turn failed inside Cueline.")
     if isinstance(reserved, Reserved) and call.request:
-        budget.settle(reserved, call.request.model, _taken(call, failure))
+        model = call.request.model
+        # After what came of it is stored: nobody waits for this.
+        host.later.append(lambda: budget.settle(reserved, model, _taken(call)))
     return failure
 
 
@@ -115,9 +158,8 @@ def _no_price(model: str) -> TurnStopped:
     return TurnStopped("limit_cost_without_price", why)
 
 
-def _taken(call: Call, failure: CuelineError | None) -> Usage:
-    free = isinstance(failure, ModelError) and failure.kind in FREE and not call.spoken.anything
-    return Usage(0, 0) if free else call.usage()[0]
+def _taken(call: Call) -> Usage:
+    return Usage(0, 0) if _free(call) else call.usage()[0]
 
 
 def _thinking(host: Host) -> Emit:
@@ -133,7 +175,7 @@ def _shall_try_again(host: Host, error: ModelError, tries: int) -> bool:
     retries = host.agent.retries if host.agent else Retries()
     call = host.call
     # What was heard cannot be taken back, so it is not said again in other words.
-    if not error.retryable or (call and call.spoken.text and host.heard):
+    if not error.retryable or (call and call.plain and call.spoken.text and host.heard):
         return False
     # A provider that hangs once has taken most of the time that a caller waits.
     if error.kind == "model_timeout" or not retries.enabled or tries > retries.max_retries:
@@ -151,6 +193,8 @@ def _shall_try_again(host: Host, error: ModelError, tries: int) -> bool:
         clock.sleep(min(left, LOOK_EVERY))
     if call and call.spoken.thinking:
         host.emit(Restarted())
+    if events := called(host, call):
+        host.append_mine(*events)
     host.call = None
     host.look()  # for what came during the pause
     return True

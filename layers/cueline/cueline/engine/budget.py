@@ -68,7 +68,8 @@ class Budget:
     def _most_output(self, request: ModelRequest) -> int:
         given = (request.parameters.get(name) for name in _OUTPUT_LIMITS)
         asked = [n for n in given if isinstance(n, int) and n > 0]
-        return min([*asked, self.prices.of(request.model).max_output])
+        most = self.prices.of(request.model).max_output
+        return min(max(asked), most) if asked else most
 
 
 def _nano(dollars: float | None) -> int | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Literal
 
 from cueline.engine.model import (
     CallMade,
@@ -15,7 +16,7 @@ from cueline.engine.model import (
     Usage,
 )
 from cueline.engine.prompt import estimated_tokens, tokens_of
-from cueline.errors import ModelError
+from cueline.errors import CuelineError, ModelError
 
 SMALLEST_WINDOW = 1_000
 """Bytes of conversation below which a model that still finds it too long is believed."""
@@ -59,10 +60,18 @@ class Call:
     deadline: float
     """Seconds on the monotonic clock."""
     emit: Emit
+    purpose: Literal["answer", "compaction"] = "answer"
+    plain: bool = True
+    """What it says is for people: they are told, also where it is cut off."""
     spoken: Spoken = field(default_factory=Spoken)
     closed: bool = False
     request: ModelRequest | None = None
     """What was asked in the end."""
+    failure: CuelineError | None = None
+    asked: bool = False
+    """The provider may have heard of it."""
+    counted: bool = False
+    """What it took is in the log."""
     _chunks: Chunks | None = None
 
     def make(self, build: Build, window: int, *, shrink: bool = True) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cueline.engine.agent import Agent
 from cueline.engine.model import Called, ModelRequest, Returned, Said
-from cueline.log.conversation import Item, conversation, since_compaction
+from cueline.log.conversation import SUMMARY, Item, conversation, since_compaction
 from cueline.log.events import (
     SAYING,
     Answered,
@@ -16,6 +16,7 @@ from cueline.log.events import (
     Input,
     InputsFailed,
     InputsWithdrawn,
+    ModelCalled,
     PartlyAnswered,
     Recorded,
     TurnBegan,
@@ -23,6 +24,8 @@ from cueline.log.events import (
     TurnInterrupted,
 )
 
+PATIENCE = 10
+"""Turns after a failed compaction before the next one is tried."""
 MOST_KEPT = 500
 """Offsets that one compaction may leave out of what it covers."""
 INSTRUCTIONS = (
@@ -66,8 +69,21 @@ def cut(events: Sequence[Recorded], keep: int, up_to: int | None = None) -> Cut 
             shown = sum(isinstance(r.event, SAYING) for r in past)
             before = tuple(r for r in events if since and isinstance(r.event, Compacted))[-1:]
             return Cut((*before, *past), place, kept, len(turns), shown)
-        ended.pop()
+        ended = ended[: len(ended) // 2]  # nearer to the beginning less is kept
     return None
+
+
+def failed_lately(events: Sequence[Recorded]) -> bool:
+    """Whether a compaction was paid for in vain, and few turns have ended since."""
+    ended = 0
+    for recorded in reversed(events):
+        event = recorded.event
+        if isinstance(event, Compacted) or ended >= PATIENCE:
+            return False
+        if isinstance(event, ModelCalled) and event.purpose == "compaction":
+            return True
+        ended += isinstance(event, _ENDINGS)
+    return False
 
 
 def _ended(event: Event) -> tuple[int, ...]:
@@ -120,10 +136,12 @@ def summary_request(
     """Asks for a summary of `past`, of which the newest `window` bytes are shown."""
     more = [text for text in (agent.compaction.message, message) if text]
     lines = transcript(agent, past)
-    room, first = window, len(lines)
-    while first and (room := room - len(lines[first - 1].encode()) - 2) >= 0:
+    # What was summed up before is nowhere else any more.
+    kept = [line for line in lines[:1] if SUMMARY in line]
+    room, first = window - sum(len(line.encode()) for line in kept), len(lines)
+    while first > len(kept) and (room := room - len(lines[first - 1].encode()) - 2) >= 0:
         first -= 1
-    shown = lines[first:] or [line[-window:] for line in lines[-1:]]
+    shown = [*kept, *(lines[first:] or [line[-window:] for line in lines[-1:]])]
     return ModelRequest(
         model=agent.model,
         instructions="\n\n".join([INSTRUCTIONS, *more]),

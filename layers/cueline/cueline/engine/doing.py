@@ -16,7 +16,6 @@ from cueline.log.events import (
     InputsTaken,
     SkillLoaded,
 )
-from cueline.log.segment import MAX_EVENTS
 from cueline.log.state import State, covered, offsets, steering
 
 logger = logging.getLogger(__name__)
@@ -48,7 +47,8 @@ def load_skills(host: Host, skills: tuple[str, ...]) -> bool:
         )
         for name in skills
     ]
-    host.append_mine(*loaded[:MAX_EVENTS])
+    for one in loaded:  # together they may be more than a segment holds
+        host.append_mine(one)
     return True
 
 
@@ -82,6 +82,7 @@ def compact(host: Host, asked: CompactionAsked | None) -> bool:
         lambda window: summary_request(agent, past, message, window),
         shrink=True,
         plain=False,
+        purpose="compaction",
     )
     if outcome.failure:
         return _given_up(host, asked, outcome.failure)
@@ -92,9 +93,8 @@ def compact(host: Host, asked: CompactionAsked | None) -> bool:
 
 
 def _store(host: Host, asked: CompactionAsked | None, cut: Cut) -> bool:
-    call, host.call = host.call, None
-    summary = "".join(call.spoken.text)[:LARGEST_SUMMARY] if call else ""
-    if not (call and summary.strip()):
+    summary = "".join(host.call.spoken.text)[:LARGEST_SUMMARY] if host.call else ""
+    if not summary.strip():
         why = "The model wrote no summary."
         return _given_up(host, asked, TurnStopped("compaction_failed", why))
     compacted = Compacted(
@@ -105,14 +105,18 @@ def _store(host: Host, asked: CompactionAsked | None, cut: Cut) -> bool:
         turns=cut.turns,
         events=cut.events,
     )
-    host.append_mine(called(host, call, "compaction"), compacted)
+    host.append_mine(*called(host, host.call), compacted)
+    host.call = None
     return True
 
 
 def _given_up(host: Host, asked: CompactionAsked | None, failure: CuelineError) -> bool:
-    host.compacts, host.overfull, host.call = False, False, None
+    host.compacts, host.overfull, host.failures = False, False, 0
     if not asked or host.work().answers:
         logger.warning("A compaction failed; the turn goes on", extra={"code": failure.code})
+        if events := called(host, host.call):
+            host.append_mine(*events)
+        host.call = None
         return True
     if not isinstance(failure, TurnStopped):
         why = f"The conversation was not compacted: {failure.message}"

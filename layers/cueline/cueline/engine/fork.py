@@ -20,15 +20,13 @@ from cueline.log.events import (
     InputsWithdrawn,
     Recorded,
     TurnBegan,
-    events_to_json,
+    size_of,
 )
-from cueline.log.segment import MAX_EVENTS, Head, Segment, Session
+from cueline.log.segment import LARGEST_PACK, MAX_EVENTS, Head, Segment, Session
 from cueline.log.state import State, interruption, offsets, reduce
 
 MOST_EVENTS = 20_000
 """Some 1,250 writes, one after the other, while the caller waits."""
-LARGEST_PACK = 300_000
-"""Bytes of events that are packed into one segment; the state after them has its room beside."""
 WAIT_SECONDS = 20.0
 """From the start: the gateway ends a request after 29."""
 IN_CASE_SECONDS = 60
@@ -109,7 +107,7 @@ def packs(events: Iterable[Recorded]) -> Iterator[Sequence[Recorded]]:
     pack: list[Recorded] = []
     size = 0
     for recorded in events:
-        more = len(events_to_json([recorded.event]).encode())
+        more = size_of([recorded.event])
         if pack and (len(pack) == MAX_EVENTS or size + more > LARGEST_PACK):
             yield pack
             pack, size = [], 0

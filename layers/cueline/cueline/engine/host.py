@@ -1,20 +1,21 @@
 """The host of a turn: what it knows, and how it writes; what it does, `turn.run` says."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
+from typing import Any
 
 from cueline.engine.agent import Agent, Caps
 from cueline.engine.append import Writer
 from cueline.engine.call import Call, Emit
-from cueline.engine.compaction import Cut, cut
+from cueline.engine.compaction import Cut, cut, failed_lately
 from cueline.engine.model import Model, Said
 from cueline.engine.ports import Ports
 from cueline.engine.prices import Prices
-from cueline.engine.prompt import context_tokens
+from cueline.engine.prompt import context_tokens, tokens_in
 from cueline.engine.reader import LOOK_EVERY, Reader
 from cueline.engine.steps import RunTools, Step, next_step
 from cueline.engine.tools import ToolSpec
@@ -35,7 +36,9 @@ SHORTEST_CALL = 30.0
 SHORTEST_RUN = 5.0
 """Seconds that a tool should have."""
 BYTES_A_TOKEN = 4
-"""Of stored conversation: a window of bytes holds no more tokens than so many of them."""
+"""Of stored conversation, about: what a window of bytes holds in tokens."""
+ENOUGH = 0.5
+"""Of the threshold: a compaction shall bring the context below that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,19 @@ class Limits:
     """The platform stops this process between a response and the next request."""
     caps: Caps = field(default_factory=Caps)
     prices: Prices = field(default_factory=Prices)
+    model_name: str = ""
+    """Stands for every agent's own, where the provider has but one."""
+    model_parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Under every agent's own."""
+
+    def configured(self, agent: Agent | None) -> Agent | None:
+        """The agent as this deployment runs it."""
+        if not agent or not (self.model_name or self.model_parameters):
+            return agent
+        model, parameters = self.model_name or agent.model, dict(self.model_parameters)
+        return agent.model_copy(
+            update={"model": model, "parameters": {**parameters, **agent.parameters}}
+        )
 
 
 @dataclass
@@ -76,6 +92,10 @@ class Host:
     """The call of the model that runs, or was the last one."""
     mine: set[str] = field(default_factory=set)
     """Tool calls that this host has put into the log and not begun to run: nobody else does."""
+    shrinks: bool = False
+    """The model's context is too small, and no summary helps: the oldest turns are left out."""
+    later: list[Callable[[], None]] = field(default_factory=list)
+    """What is done once the step is stored."""
     failures: int = 0
     """Calls of the model in a row that failed here."""
     misfits: list[Said] = field(default_factory=list)
@@ -168,21 +188,42 @@ class Host:
         return self.ports.toolbox.specs(self.agent, self.session)
 
     def cut(self, up_to: int | None = None) -> Cut | None:
-        """What a compaction would sum up: with a full context, even the newest turns."""
+        """What a compaction would sum up: by itself only where that makes enough room."""
         if not self.agent:
             return None
-        events = self.events
+        events, keep = self.events, self.agent.compaction.keep_recent_inputs
         if up_to is not None:
             return cut(events, 0, up_to)
-        keep = self.agent.compaction.keep_recent_inputs
-        asked = self.work().compact is not None
-        wishes = [keep] if asked else [keep, *(n for n in (1, 0) if n < keep)]
-        return next((found for n in wishes if (found := cut(events, n))), None)
+        if self.work().compact:
+            return cut(events, keep)
+        wishes = (keep, *(n for n in (1, 0) if n < keep))
+        found = [one for n in wishes if (one := cut(events, n))]
+        return next(filter(self._makes_room, found), None)
+
+    def _makes_room(self, found: Cut) -> bool:
+        """So that the next turns need no summary again, each of which costs a call."""
+        if self.overfull or self._left_out():
+            return True
+        freed, room = tokens_in(found.past), self._room()
+        left = (context_tokens(self.events) or 0) - freed
+        return freed * 10 >= room and left * 100 <= ENOUGH * self._threshold() * room
+
+    def _room(self) -> int:
+        """Tokens that the model's context has, as far as is known."""
+        window = self.limits.window_bytes // BYTES_A_TOKEN
+        return (
+            min(self.limits.prices.of(self.agent.model).context_window, window)
+            if self.agent
+            else window
+        )
+
+    def _threshold(self) -> int:
+        return self.agent.compaction.threshold_percent if self.agent else 100
 
     def may_compact(self) -> bool:
-        """Whether summing up can make room in the context."""
+        """Whether summing up is wanted, and has not just failed."""
         wanted = self.agent and self.agent.compaction.enabled and self.compacts and not self.aside
-        return bool(wanted) and self.cut() is not None
+        return bool(wanted) and not failed_lately(self.events)
 
     def next_step(self) -> Step:
         done = self.work()
@@ -198,17 +239,12 @@ class Host:
 
     def _full(self) -> bool:
         """Whether the oldest turns are to be summed up before the model is asked again."""
-        return (self.overfull or self._nearly_full()) and self.may_compact()
+        full = self.overfull or self._left_out() or self._nearly_full()
+        return full and self.may_compact() and self.cut() is not None
 
     def _nearly_full(self) -> bool:
-        if not self.agent:
-            return False
-        if self._left_out():
-            return True
         tokens = context_tokens(self.events) or 0
-        takes = self.limits.prices.of(self.agent.model).context_window
-        room = min(takes, self.limits.window_bytes // BYTES_A_TOKEN)
-        return tokens * 100 >= self.agent.compaction.threshold_percent * room
+        return tokens * 100 >= self._threshold() * self._room()
 
     def _left_out(self) -> bool:
         """Whether the window lacks what no summary stands for, and is not kept beside one."""
@@ -237,9 +273,10 @@ class Host:
             if tried and self._stands(*tried):
                 self.progress = True
                 return True
-            if not (events := tuple(build(reader.state))):
-                return False
+            # Read once: a timer may move the reader on while the events are being built.
             head = reader.head
+            if not (events := tuple(build(head.state))):
+                return False
             try:
                 segment, found = self.writer.put(head, events)
                 reader.go_past(found or segment)

@@ -224,9 +224,8 @@ def _words_may_come(passed: Sequence[Recorded]) -> bool:
 
 
 def _waits(state: State, offset: int) -> bool:
-    return any(i.offset == offset for i in state.unfinished) or any(
-        offset in inputs for inputs in state.suspended.values()
-    )
+    """A suspended input has ended for who posted it."""
+    return any(i.offset == offset for i in state.unfinished)
 
 
 @dataclass(frozen=True, slots=True)

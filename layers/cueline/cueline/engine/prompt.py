@@ -124,6 +124,14 @@ def _tokens_of_item(item: Item) -> int:
             return size(item) // 3 + 12
 
 
+def tokens_in(events: Sequence[Recorded]) -> int:
+    """An estimate of what these events take in the context."""
+    said = (t for r in events for t in getattr(r.event, "texts", ()))
+    fields = ("text", "arguments", "output", "content")
+    written = (getattr(r.event, name, "") for r in events for name in fields)
+    return sum(estimated_tokens(text) for text in (*said, *written) if text)
+
+
 def context_tokens(events: Sequence[Recorded]) -> int | None:
     """What the next call's context comes to: as the provider counted the last one, and since.
 

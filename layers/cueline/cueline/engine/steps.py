@@ -114,15 +114,16 @@ def next_step(
         return _with_calls(work.calls)
     if inputs := offsets(steering(state, turn)):
         return TakeInputs(inputs)
-    if work.compact and not work.compacted and (compacts or not work.answers):
-        return Compact(work.compact)
-    if not work.answers:
+    to_compact = None if work.compacted else work.compact
+    if not (work.answers or to_compact):
         why = "The tool call does not wait any more: what it belonged to has ended."
         return Finish() if work.compact else Stop("call_not_waiting", why)
-    if work.skills:
-        return LoadSkills(work.skills)
     if stop := exceeded(state, work, caps, seconds):
         return stop
+    if to_compact and (compacts or not work.answers):
+        return Compact(to_compact)
+    if work.skills:
+        return LoadSkills(work.skills)
     return Compact() if full else CallModel()
 
 

@@ -11,8 +11,16 @@ from cueline.engine.tooling import UNKNOWN_OUTCOME, ToRun, run_beside
 from cueline.engine.tools import LARGEST_ARGUMENTS, ToolResult, ToolSpec
 from cueline.engine.work import OpenCall
 from cueline.errors import TooLarge
-from cueline.log.events import Event, Input, SkillLoaded, ToolInput, ToolOutput, TurnSuspended
-from cueline.log.segment import MAX_EVENTS
+from cueline.log.events import (
+    Event,
+    Input,
+    SkillLoaded,
+    ToolInput,
+    ToolOutput,
+    TurnSuspended,
+    size_of,
+)
+from cueline.log.segment import LARGEST_PACK, MAX_EVENTS
 from cueline.log.state import State, covered
 from cueline.log.strict_json import object_of
 
@@ -40,10 +48,13 @@ def store_calls(
     used |= host.state.suspended.keys() | host.state.tools.keys()
     inputs: list[ToolInput] = []
     answers: list[Answer] = []
+    waiting = len(host.state.suspended)
     for made in calls:
         call = made.call if made.call not in used else f"call_{host.ports.clock.id()}"
         used.add(call)
-        taken, answer = _taken(host, step, replace(made, call=call), specs.get(made.tool))
+        spec = specs.get(made.tool)
+        taken, answer = _taken(host, step, replace(made, call=call), spec, waiting)
+        waiting += taken.approval
         inputs.append(taken)
         answers += [answer] if answer else []
     answered = {answer.call: answer for answer in answers}
@@ -51,7 +62,8 @@ def store_calls(
         if not host.append_mine(*pack):
             return True
         host.mine |= {e.call for e in pack if isinstance(e, ToolInput)} - answered.keys()
-    host.call = None  # what it said is stored
+        host.call = None  # what it said is stored
+    host.misfits.clear()
     return True
 
 
@@ -60,21 +72,26 @@ def _packs(
 ) -> list[list[Event]]:
     """What fits into a segment each. No call that is refused stands in the log without its output:
     whoever took the turn over then would hold it for one to be run."""
-    if len(said) + len(inputs) + len(answered) <= MAX_EVENTS:
-        return [[*said, *inputs, *answered.values()]]
-    packs = [[*said]]
+    whole: list[Event] = [*said, *inputs, *answered.values()]
+    if len(whole) <= MAX_EVENTS and size_of(whole) <= LARGEST_PACK:
+        return [whole]
+    packs: list[list[Event]] = [[*said]]
     refused = [(taken, answered[taken.call]) for taken in inputs if taken.call in answered]
     for group in (*refused, *((taken,) for taken in inputs if taken.call not in answered)):
-        if len(packs[-1]) + len(group) > MAX_EVENTS:
+        pack = [*packs[-1], *group]
+        if packs[-1] and (len(pack) > MAX_EVENTS or size_of(pack) > LARGEST_PACK):
             packs.append([])
         packs[-1] += group
     return packs
 
 
 def _taken(
-    host: Host, step: AgentStep, made: CallMade, spec: ToolSpec | None
+    host: Host, step: AgentStep, made: CallMade, spec: ToolSpec | None, waiting: int
 ) -> tuple[ToolInput, Answer | None]:
-    """The call as it is stored, and its output where it need not be run for that."""
+    """The call as it is stored, and its output where it need not be run for that.
+
+    `waiting` is how many calls wait for a person already.
+    """
     arguments = made.arguments[:LARGEST_ARGUMENTS]
     taken = ToolInput(
         turn=host.turn,
@@ -94,7 +111,7 @@ def _taken(
         content = host.agent.skills[str(name)].content
         return taken, SkillLoaded(turn=host.turn, skill=str(name), content=content, call=made.call)
     why = _why_not(host, spec, arguments)
-    if taken.approval and len(host.state.suspended) >= MOST_SUSPENDED:
+    if taken.approval and waiting >= MOST_SUSPENDED:
         why = "Too many calls wait for a person's approval already. Go on without this one."
     # Whoever approves a call must be able to rely on it: a refused one asks nobody.
     return (
@@ -138,6 +155,7 @@ def _output(taken: ToolInput, result: ToolResult, *, refused: bool = False) -> T
 
 def suspend(host: Host, calls: Sequence[OpenCall]) -> bool:
     """Ends the turn; its inputs wait until somebody decides on these calls."""
+    ms = host.lap()
 
     def build(state: State) -> tuple[Event, ...]:
         if not (mine := state.running(host.turn)):
@@ -147,6 +165,7 @@ def suspend(host: Host, calls: Sequence[OpenCall]) -> bool:
             inputs=covered(state, mine),
             calls=tuple(call.call for call in calls),
             tools=tuple(call.input.configuration or call.input.tool for call in calls),
+            ms=ms,
         )
         return (waits,)
 
@@ -156,6 +175,7 @@ def suspend(host: Host, calls: Sequence[OpenCall]) -> bool:
 
 def take_up(host: Host, calls: Sequence[OpenCall]) -> bool:
     """The call stands in the log again, in this turn: to be run, or with the reason why not."""
+    progress = host.progress  # this is none: whoever takes a call up runs it
     for call in calls:
         decision = call.decision
         edited = decision is not None and decision.verdict == "edit"
@@ -165,15 +185,17 @@ def take_up(host: Host, calls: Sequence[OpenCall]) -> bool:
                 "arguments": decision.arguments if decision and edited else call.input.arguments,
             }
         )
-        why = None
+        output = None
         if decision and decision.verdict == "reject":
             why = f"A person has rejected this call; it was not run. {decision.note}".strip()
-        elif edited:
-            why = _why_not(host, _spec(host, again), again.arguments)
-        if not host.append_mine(again, *((_refused(again, why),) if why else ())):
+            output = _output(again, ToolResult(why, error=True))
+        elif edited and (wrong := _why_not(host, _spec(host, again), again.arguments)):
+            output = _refused(again, wrong)
+        if not host.append_mine(again, *((output,) if output else ())):
             return True
-        if not why:
+        if not output:
             host.mine.add(again.call)
+    host.progress = progress
     return True
 
 
@@ -193,16 +215,12 @@ def run_tools(host: Host, calls: Sequence[OpenCall]) -> bool:
             _store(host, [(call.input, ToolResult(NO_TIME, error=True))])
         else:
             to_run.append(ToRun(call.input, spec))
+    host.mine -= {call.call for call in calls}
     if to_run:
-        host.mine -= {one.input.call for one in to_run}
         for results in run_beside(to_run, clock, host.deadline, host.runs):
             _store(host, results)
     host.note_time()
     return True
-
-
-def _unknown() -> ToolResult:
-    return ToolResult(UNKNOWN_OUTCOME, error=True)
 
 
 def _spec(host: Host, taken: ToolInput) -> ToolSpec | None:

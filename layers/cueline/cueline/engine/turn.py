@@ -36,7 +36,7 @@ def run(host: Host, agent: Agent | None) -> None:
 
     Where more can begin afterwards, who called this wakes somebody up for it.
     """
-    host.agent = agent
+    host.agent = host.limits.configured(agent)
     with host.at_work():
         roomy = host.deadline - host.ports.clock.monotonic() >= SHORTEST_CALL
         try:
@@ -52,8 +52,9 @@ def run(host: Host, agent: Agent | None) -> None:
                 _hand_over(host)
             elif not _perform(host, step):
                 return
-        if _interrupted(host):
-            _tell_what_was_said(host)
+            while host.later:
+                host.later.pop()()
+        _tell_what_was_said(host)
 
 
 def _perform(host: Host, step: Step) -> bool:
@@ -83,7 +84,8 @@ def _perform(host: Host, step: Step) -> bool:
 
 
 def _hand_over(host: Host) -> None:
-    host.append_mine(TurnHandedOver(turn=host.turn, unstarted=tuple(sorted(host.mine))))
+    unstarted = tuple(sorted(host.mine))
+    host.append_mine(TurnHandedOver(turn=host.turn, unstarted=unstarted, ms=host.lap()))
 
 
 def _interrupted(host: Host) -> bool:
@@ -92,17 +94,16 @@ def _interrupted(host: Host) -> bool:
 
 
 def _tell_what_was_said(host: Host) -> None:
-    """After the end: who interrupted the turn could not know it."""
+    """After the end: who closed the turn could not know it, nor what it took."""
     call = host.call
-    text = "".join(call.spoken.text) if call else ""
-    if not (call and text):
-        return
-    said = PartlyAnswered(turn=host.turn, text=text)
-    told = (called(host, call), said)
+    tells = call and call.purpose == "answer" and call.plain and _interrupted(host)
+    text = "".join(call.spoken.text) if call and tells else ""
+    said = (PartlyAnswered(turn=host.turn, text=text),) if text else ()
+    told = (*called(host, call), *said)
 
     def telling(state: State) -> tuple[Event, ...]:
-        known = state.deleted or any(r.event == said for r in host.reader.passed)
-        return () if known else told
+        known = {r.event for r in host.reader.passed if r.event in said}
+        return () if state.deleted or known else told
 
     try:
         host.append(telling)

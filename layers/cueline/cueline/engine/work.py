@@ -81,11 +81,16 @@ class _Counts:
     places: dict[str, int] = field(default_factory=dict)
     """And where it stands last."""
     unstarted: set[str] = field(default_factory=set)
+    begun: set[str] = field(default_factory=set)
+    """By a turn of other inputs."""
     outputs: list[ToolOutput] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
     loaded: set[str] = field(default_factory=set)
     called: list[ModelCalled] = field(default_factory=list)
+    together: set[str] = field(default_factory=set)
+    """What the calls of the newest answer gave: equal ones of one answer are no loop."""
     made: int = 0
+    ms: int = 0
     transitions: int = 0
     refused: int = 0
     answered: list[bool] = field(default_factory=list)
@@ -112,7 +117,7 @@ def work(events: Sequence[Recorded], state: State, turn: str) -> Work:
         tool_calls=counts.made,
         tokens=sum(c.input_tokens + c.output_tokens for c in counts.called),
         cost=sum(c.cost for c in counts.called),
-        ms=sum(c.ms for c in counts.called),
+        ms=counts.ms,
         transitions=counts.transitions,
         refused=counts.refused + (bool(counts.answered) and all(counts.answered)),
         repeats=max(counts.seen.values(), default=0),
@@ -145,11 +150,13 @@ def _counted(events: Sequence[Recorded], turns: set[str]) -> _Counts:
         if getattr(event, "turn", None) not in turns:
             _leave_to_others(counts, event)
             continue
+        counts.ms += getattr(event, "ms", 0)
         match event:
             case ModelCalled():
                 every = counts.answered and all(counts.answered)
                 counts.refused = counts.refused + 1 if every else 0
                 counts.answered = []
+                counts.together = set()
                 counts.called.append(event)
             case ToolInput():
                 if event.call not in counts.open:
@@ -164,7 +171,9 @@ def _counted(events: Sequence[Recorded], turns: set[str]) -> _Counts:
                 called = counts.open.pop(event.call)
                 counts.outputs.append(event)
                 counts.answered.append(event.refused)
-                counts.seen[_digest(called, event)] += 1
+                digest = _digest(called, event)
+                counts.seen[digest] += digest not in counts.together
+                counts.together.add(digest)
             case SkillLoaded():
                 counts.loaded.add(event.skill)
                 if counts.open.pop(event.call, None):
@@ -177,9 +186,10 @@ def _counted(events: Sequence[Recorded], turns: set[str]) -> _Counts:
 
 
 def _leave_to_others(counts: _Counts, event: Event) -> None:
-    """Inputs that once shared a turn may be taken apart: who goes on with a call does it for all."""
-    if isinstance(event, ToolInput):
+    """Inputs that shared a turn may be taken apart: who goes on with a call does it for all."""
+    if isinstance(event, ToolInput) and event.call in counts.open:
         counts.unstarted.discard(event.call)
+        counts.begun.add(event.call)
     if isinstance(event, ToolOutput | SkillLoaded):
         counts.open.pop(event.call, None)
 
@@ -191,7 +201,7 @@ def _open(counts: _Counts, inputs: Mapping[int, Input]) -> tuple[OpenCall, ...]:
         decided_at, decision = decisions.get(call, (-1, None))
         # What stands again behind its decision has been acted on: it is a call like all others.
         acted_on = counts.first[call] < decided_at < counts.places[call]
-        if not made.approval or acted_on:
+        if not made.approval or acted_on or call in counts.begun:
             found.append(OpenCall(made, "unstarted" if call in counts.unstarted else "made"))
         elif decision and decided_at > counts.first[call]:
             found.append(OpenCall(made, "decided", decision))

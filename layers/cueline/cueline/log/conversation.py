@@ -12,7 +12,9 @@ from cueline.log.events import (
     Compacted,
     Finished,
     Input,
+    InputsFailed,
     InputsTaken,
+    InputsWithdrawn,
     PartlyAnswered,
     Recorded,
     SkillLoaded,
@@ -32,6 +34,8 @@ CUT_OFF = "This call was cut off; whether it had an effect is unknown."
 UNSAYABLE = ("context_limit_exceeded", "model_refused")
 """Codes of turns whose inputs the provider does not take, whatever comes after them."""
 WAITING = "This call waits for approval; it has not run."
+DECIDED = "This call waited for approval; what became of it stands further on."
+UNDECIDED = "This call waited for approval, and ended without it; it has not run."
 SUMMARY = "Summary of the conversation so far, of which the older messages are left out:\n\n"
 LONGEST_CALL = 40
 """Characters of a call's id that every provider takes."""
@@ -63,6 +67,7 @@ class Returned:
 
 
 Item = Said | Called | Returned
+_ENDS = (Answered, Finished, TurnFailed, TurnInterrupted, InputsFailed, InputsWithdrawn)
 _ENDINGS = (Answered, Finished, TurnFailed, TurnInterrupted, TurnSuspended)
 
 
@@ -76,6 +81,8 @@ class _Block:
     ended: bool = False
     hidden_calls: set[str] = field(default_factory=set)
     """A call and its output are shown together, or not at all."""
+    waiting: list[str] = field(default_factory=list)
+    """Calls that it was suspended with."""
 
     def said(self, recorded: Recorded, text: str, role: Literal["assistant", "user"]) -> None:
         if text and not recorded.mark:
@@ -91,6 +98,17 @@ class _Block:
     def returned(self, call: str, output: str) -> None:
         self.open_calls.remove(call)
         self.did.append(Returned(call, output))
+
+    @property
+    def called_any(self) -> bool:
+        """What a tool has done must not be forgotten."""
+        return any(isinstance(item, Called) for item in self.did)
+
+    def no_longer_waits(self, later: set[str]) -> None:
+        """What it was suspended for has ended; `later` are calls that were taken up again."""
+        for n, item in enumerate(self.did):
+            if isinstance(item, Returned) and item.output == WAITING and item.call in self.waiting:
+                self.did[n] = Returned(item.call, DECIDED if item.call in later else UNDECIDED)
 
     def shown(self) -> list[Item | int]:
         return [
@@ -150,8 +168,16 @@ def size(item: Item) -> int:
 def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[_Block]:
     blocks: dict[str, _Block] = {}
     inherited: dict[int, _Block] = {}  # first input of a dead turn -> what that did
+    suspended: list[_Block] = []
+    again: set[str] = set()  # calls that were taken up
     for recorded in events:
         event = recorded.event
+        if suspended and isinstance(event, _ENDS):
+            for over in [b for b in suspended if set(b.inputs) & set(event.inputs)]:
+                over.no_longer_waits(again)
+                suspended.remove(over)
+        if isinstance(event, ToolInput) and any(event.call in b.waiting for b in suspended):
+            again.add(event.call)
         if isinstance(event, Input):
             said[recorded.offset] = event if not recorded.mark else Input()
             continue
@@ -178,7 +204,7 @@ def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[_Block]:
             case StepChanged():
                 block.close(CUT_OFF)
                 block.said(recorded, handoff(event), "user")
-            case TurnFailed() if event.code in UNSAYABLE and not event.text:
+            case TurnFailed() if event.code in UNSAYABLE and not (event.text or block.called_any):
                 # Sent again, it would fail every later turn as well.
                 del blocks[turn]
             case TurnInterrupted():
@@ -187,7 +213,9 @@ def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[_Block]:
                 block.close(CUT_OFF)
                 block.said(recorded, event.text, "assistant")
             case TurnSuspended():
+                block.waiting = block.open_calls[:]
                 block.close(WAITING)
+                suspended.append(block)
             case TurnAbandoned() | TurnHandedOver():
                 del blocks[turn]
                 if block.inputs:

@@ -290,6 +290,8 @@ class TurnHandedOver(_Event):
     turn: str
     unstarted: tuple[str, ...] = ()
     """Tool calls that it has put into the log and not run."""
+    ms: int = 0
+    """As in ModelCalled."""
 
 
 class TurnSuspended(_Event):
@@ -301,6 +303,8 @@ class TurnSuspended(_Event):
     calls: tuple[str, ...]
     tools: tuple[str, ...] = ()
     """The agent's names for what is to be called, in the same order."""
+    ms: int = 0
+    """As in ModelCalled."""
 
 
 class InputsOverran(_Event):
@@ -399,6 +403,11 @@ _EVENTS: TypeAdapter[tuple[Event, ...]] = TypeAdapter(tuple[Event, ...])
 def events_to_json(events: Sequence[Event]) -> str:
     """A segment's events as one JSON value; defaults are left out."""
     return _EVENTS.dump_json(tuple(events), exclude_defaults=True).decode()
+
+
+def size_of(events: Sequence[Event]) -> int:
+    """Bytes of their JSON."""
+    return len(events_to_json(events).encode())
 
 
 def events_from_json(text: str) -> tuple[Event, ...]:

@@ -13,6 +13,10 @@ MAX_BYTES = 390_000
 """UTF-8 bytes of a segment's events and state together; DynamoDB's item limit is 409,600."""
 
 
+LARGEST_PACK = 300_000
+"""Bytes of events for whoever divides them among segments; the state has its room beside them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """1 to 16 events and the state after them. `at` is the offset of the first."""

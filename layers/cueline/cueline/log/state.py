@@ -212,8 +212,13 @@ def _fold_turn(state: State, turn: Turn, offset: int, event: Event) -> State:
         case Compacted():
             return replace(state, compacted=(offset, event.first))
         case TurnSuspended():
-            waits = dict.fromkeys(event.calls, covered(state, turn))
-            return replace(_closed(state, turn), suspended={**_undecided(state, turn), **waits})
+            left = _undecided(state, turn)
+            # Inputs that were taken together, and then apart, may wait for the same call.
+            mine = covered(state, turn)
+            waits = {c: tuple(sorted({*mine, *left.get(c, ())})) for c in event.calls}
+            # For who posted them they have ended: a repeat is told what that one should have been.
+            told = _ended(_closed(state, turn), mine, offset, ())
+            return replace(told, suspended={**left, **waits})
         case Answered() | Finished() | TurnFailed() | TurnInterrupted():
             done = covered(state, turn)
             closed = replace(_closed(state, turn), suspended=_undecided(state, turn))

@@ -15,6 +15,9 @@ from cueline.errors import InvalidRequest
 from cueline.log.events import CompactionAsked, Input, Policy, offset_in
 from cueline.log.segment import Session, Tail
 
+MOST_UNREAD = 100
+"""Events that a JSON answer tells though the window does not reach them, as after a compaction."""
+
 Asking = PostedMessage | PostedCompaction | PostedDecision
 
 
@@ -82,7 +85,8 @@ def _input(posted: Asking, session: Session, tail: Tail) -> Input:
 
 def _since(posted: PostedMessage, session: Session, tail: Tail) -> int:
     since = -1 if posted.since == START else _offset(posted.since or "", session, tail, "since")
-    told = tail.whole or (tail.events and tail.events[0].offset <= since + 1)
+    few = tail.head.state.compacted and tail.head.at - since <= MOST_UNREAD
+    told = tail.whole or few or (tail.events and tail.events[0].offset <= since + 1)
     if not (posted.stream or told):
         raise InvalidRequest(
             "More has happened since than one JSON answer may hold. Set `stream_response`, or "
