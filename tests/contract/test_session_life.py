@@ -14,7 +14,7 @@ from cueline.errors import AgentNotFound, SessionExists, SessionNotFound
 from cueline.log.events import Event, Input
 from cueline.log.segment import Head, Segment, Session, Tail
 from cueline.log.state import State, reduce
-from tests.contract.backends import Backend
+from tests.contract.backends import Backend, atomic_calls
 
 NEW = Session("a", "s", incarnation=0, name="S", created_at=0)
 MINUTE = 60_000
@@ -186,7 +186,10 @@ def test_an_update_is_of_the_newest_version(ports: Ports, monkeypatch: pytest.Mo
     assert sessions.find(ports, "a", "s")[0] == changed
 
 
-def test_of_many_who_make_a_session_at_once_one_does(ports: Ports) -> None:
+def test_of_many_who_make_a_session_at_once_one_does(
+    ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    atomic_calls(monkeypatch)
     sessions.create(ports, replace(NEW, tti_minutes=1), "t")
     ports.clock.sleep(60)
     won: list[Session] = []
