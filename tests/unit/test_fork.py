@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cueline.doors.agent_events.events import to_wire
-from cueline.engine.fork import LARGEST_PACK, closing, copied, packs
+from cueline.engine.fork import closing, copied, packs
 from cueline.log.conversation import conversation
 from cueline.log.events import Event, Input, Recorded, TurnBegan, TurnSuspended
-from cueline.log.segment import MAX_EVENTS, Session
+from cueline.log.segment import LARGEST_PACK, MAX_EVENTS, Session
 from cueline.log.state import State, reduce
 from tests.history import problems_of_templates
 from tests.unit.test_history import Walk, log, messages, problems, tapes
