@@ -22,17 +22,21 @@ async def _serve(listener: socket.socket, port: int, stop: asyncio.Event) -> Non
         upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", port)
         # Without this the system would put the bytes together again.
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
+        with suppress(asyncio.CancelledError):
             await asyncio.gather(
                 _carry(reader, upstream_writer, 65536), _carry(upstream_reader, writer, 1)
             )
-        finally:
-            writer.close()
-            upstream_writer.close()
+        writer.close()
+        upstream_writer.close()
 
     async with await asyncio.start_server(relay, sock=listener) as server:
         await stop.wait()
         server.close()
+    # Who went away may have left an answer that is still on its way.
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 @contextmanager
