@@ -200,6 +200,7 @@ def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[_Block]:
             case SkillLoaded() if event.call in block.open_calls:
                 block.returned(event.call, event.content)
             case SkillLoaded():
+                block.close(CUT_OFF)
                 block.said(recorded, f"Skill {event.skill}:\n\n{event.content}", "user")
             case StepChanged():
                 block.close(CUT_OFF)
