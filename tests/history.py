@@ -10,6 +10,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cueline.adapters.openai import chat, responses
+from cueline.engine.model import ModelRequest
+from cueline.log.conversation import Item
+
 # OpenAI: «string does not match pattern» and «string too long».
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 # OpenAI: «string too long», which differs between its APIs.
@@ -30,6 +34,14 @@ _RESPONSES_FIELDS = {
     "function_call": {"type", "call_id", "name", "arguments", "id", "status"},
     "function_call_output": {"type", "call_id", "output", "id", "status"},
 }
+
+
+def problems_of(items: Sequence[Item]) -> list[str]:
+    """Why a server of either API would refuse this conversation; nobody is asked an empty one."""
+    if not items:
+        return []
+    asked = ModelRequest("m", "Be kind.", tuple(items))
+    return problems_of_chat(chat._body(asked)) + problems_of_responses(responses._body(asked))
 
 
 def problems_of_chat(body: Mapping[str, Any]) -> list[str]:

@@ -6,9 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cueline.adapters.openai import chat, responses
-from cueline.engine.model import ModelRequest, Said
-from cueline.log.conversation import conversation
+from cueline.log.conversation import Said, conversation
 from cueline.log.events import (
     Answered,
     AsideBegan,
@@ -34,8 +32,8 @@ from cueline.log.events import (
 )
 from cueline.log.segment import Segment
 from cueline.log.state import State, Turn, covered, fold, offsets, steering, waiting_asides
-from tests.history import problems_of_chat, problems_of_responses
-from tests.simulated_work import TOOLS, Ran, number_in
+from tests.history import problems_of
+from tests.simulated_work import SUMMARY_WORD, TOOLS, Ran, number_in
 
 CUTS = int(os.environ.get("PROTOCOL_CUTS", "8"))
 """Places of one log at which its conversation is judged."""
@@ -180,6 +178,8 @@ class Judge:
         if isinstance(event, ENDINGS):
             for offset in event.inputs:
                 self.ends[offset].append(at)
+        text = getattr(event, "text", "")
+        assert SUMMARY_WORD not in text, "a summary is no answer"
         if isinstance(event, Finished):
             for offset in event.inputs:
                 given = self._input(offset)
@@ -260,11 +260,8 @@ class Judge:
         step = max(1, len(events) // CUTS)
         for cut in {*range(step, len(events), step), len(events)}:
             items = conversation(events[:cut])
-            if items:
-                asked = ModelRequest("m", "Be kind.", items)
-                found = problems_of_chat(chat._body(asked))
-                found += problems_of_responses(responses._body(asked))
-                assert not found, f"after {cut} events a provider refuses: {found[0]}"
+            found = problems_of(items)
+            assert not found, f"after {cut} events a provider refuses: {found[0]}"
             said = Counter(item.text for item in items if isinstance(item, Said))
             for text, times in self._shown(events[:cut]).items():
                 assert said[text] == times, (

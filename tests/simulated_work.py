@@ -32,6 +32,8 @@ TOOLS = {
 }
 """Name -> whether somebody must approve each call, and whether a call may be repeated."""
 SKILL = "manners"
+SUMMARY_WORD = "summary "
+"""Of which all summaries consist, and no answer."""
 
 
 def number_in(arguments: str) -> int:
@@ -99,10 +101,10 @@ class Model:
 
     def _answer(self, request: ModelRequest) -> list[Chunk]:
         r, tools = self.work.world.random, [tool.name for tool in request.tools]
-        said: list[Chunk] = [TextDelta(f"{n}") for n in range(r.randint(1, 4))]
-        if request.instructions.startswith(INSTRUCTIONS) or r.random() > self.work.busy:
-            return said
-        if not tools:
+        sums_up = request.instructions.startswith(INSTRUCTIONS)
+        word = SUMMARY_WORD if sums_up else "word "
+        said: list[Chunk] = [TextDelta(word) for _ in range(r.randint(1, 4))]
+        if sums_up or not tools or r.random() > self.work.busy:
             return said
         many = 20 if r.random() < 0.02 else r.choice([1, 1, 2, 3])
         calls = [self._call(n, r.choice([*tools, *tools, "no_such"])) for n in range(many)]

@@ -1,0 +1,300 @@
+"""Whatever the engine has written, models see all that was said and is to be seen, and no more."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from cueline.adapters.openai import chat
+from cueline.engine.model import ModelRequest
+from cueline.log import conversation as module
+from cueline.log.conversation import UNSAYABLE, Called, Item, Returned, Said, conversation
+from cueline.log.events import (
+    Answered,
+    AsideBegan,
+    Compacted,
+    Input,
+    InputsTaken,
+    PartlyAnswered,
+    Recorded,
+    SkillLoaded,
+    Spoke,
+    StepChanged,
+    ToolInput,
+    ToolOutput,
+    TurnAbandoned,
+    TurnBegan,
+    TurnFailed,
+    TurnHandedOver,
+    TurnInterrupted,
+    TurnSuspended,
+)
+from cueline.log.state import State, covered, reduce
+from tests.history import problems_of, problems_of_templates
+from tests.walks import Walk, words_in
+
+CLOSING = (
+    *(InputsTaken, StepChanged, Answered, Spoke, TurnFailed),
+    *(PartlyAnswered, TurnInterrupted, TurnSuspended),
+)
+tape = st.integers(0, 1000)
+tapes = st.one_of(st.lists(tape, max_size=30), st.lists(tape, min_size=60, max_size=200))
+
+
+def words_of(items: Sequence[Item]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for item in items:
+        match item:
+            case Said():
+                found.update(words_in(item.text))
+            case Called():
+                found.update(words_in(item.arguments))
+            case Returned():
+                found.update(words_in(item.output))
+    return found
+
+
+# --- a provider takes it -------------------------------------------------------------------------
+
+
+def every_step_is_taken(numbers: Sequence[int], window: int, limit: int) -> None:
+    """At each step a host may look at the log, or at a window of it that has its own inputs."""
+    walk = Walk(numbers)
+    for _ in walk.steps():
+        for cut in seen_by_hosts(walk, window):
+            assert problems_of(conversation(cut)) == []
+            assert problems_of(conversation(cut, limit)) == []
+
+
+def seen_by_hosts(walk: Walk, window: int) -> list[Sequence[Recorded]]:
+    answered = [o for turn in walk.state.turns for o in covered(walk.state, turn)]
+    log = walk.log()
+    return [log, log[min([window, *answered]) :]]
+
+
+def every_question_is_taken(numbers: Sequence[int], window: int, limit: int) -> None:
+    walk = Walk(numbers, strict=True)
+
+    def asked() -> None:
+        for cut in seen_by_hosts(walk, window):
+            for items in (conversation(cut), conversation(cut, limit)):
+                body = chat._body(ModelRequest("m", "Be kind.", items))
+                assert problems_of_templates(body["messages"]) == []
+
+    walk.asked = asked
+    for _ in walk.steps():
+        pass
+
+
+test_every_step_of_the_engine_is_taken_by_both_apis = given(
+    tapes, st.integers(0, 40), st.integers(0, 400)
+)(every_step_is_taken)
+test_every_question_of_the_engine_is_taken_by_the_strictest_servers = given(
+    tapes, st.integers(0, 40), st.integers(0, 400)
+)(every_question_is_taken)
+
+
+# --- what is in it -------------------------------------------------------------------------------
+
+
+@dataclass
+class Shown:
+    """What a turn has said that is to be seen, told from the log anew: words under their call."""
+
+    inputs: tuple[int, ...]
+    words: list[tuple[str, list[str]]] = field(default_factory=list)
+    open_calls: set[str] = field(default_factory=set)
+    hidden_calls: set[str] = field(default_factory=set)
+    called: bool = False
+
+    def say(self, text: str, call: str = "") -> None:
+        self.words.append((call, words_in(text)))
+
+    def seen(self) -> list[str]:
+        return [w for call, words in self.words if call not in self.hidden_calls for w in words]
+
+
+def expected(log: Sequence[Recorded]) -> Counter[str]:
+    """The words that a model has to see, by the rules alone."""
+    summaries = [r.event for r in log if isinstance(r.event, Compacted) and not r.mark]
+    newest = summaries[-1] if summaries else None
+    found = Counter(words_in(newest.summary)) if newest else Counter[str]()
+    turns: dict[str, Shown] = {}
+    dead: dict[int, Shown] = {}
+    texts = {r.offset: said_by(r.event) for r in log if isinstance(r.event, Input) and not r.mark}
+    for recorded in log:
+        event = recorded.event
+        if newest and newest.covers(recorded.offset):
+            texts.pop(recorded.offset, None)
+            continue
+        if isinstance(event, TurnBegan | AsideBegan):
+            turns[event.turn] = begun(event.inputs, dead)
+            continue
+        if not (turn := turns.get(getattr(event, "turn", ""))):
+            continue
+        note(turn, recorded)
+        match event:
+            case TurnAbandoned() | TurnHandedOver():
+                dead[turn.inputs[0]] = turns.pop(event.turn)
+            case TurnFailed(code=code, text="") if code in UNSAYABLE and not turn.called:
+                del turns[event.turn]
+    for turn in turns.values():
+        found.update(turn.seen())
+        for offset in turn.inputs:
+            found.update(texts.get(offset, []))
+    return found
+
+
+def said_by(event: Input) -> list[str]:
+    note = event.decision.note if event.decision and event.decision.verdict != "reject" else ""
+    return words_in(" ".join([*event.texts, note]))
+
+
+def begun(inputs: tuple[int, ...], dead: dict[int, Shown]) -> Shown:
+    new = Shown(inputs)
+    for old in [dead.pop(offset) for offset in inputs if offset in dead]:
+        new.words += old.words
+        new.open_calls |= old.open_calls
+        new.hidden_calls |= old.hidden_calls
+        new.called |= old.called
+    return new
+
+
+def note(turn: Shown, recorded: Recorded) -> None:
+    event, hidden = recorded.event, recorded.mark is not None
+    if hidden and isinstance(event, ToolInput | ToolOutput | SkillLoaded) and event.call:
+        turn.hidden_calls.add(event.call)
+    if isinstance(event, CLOSING):
+        turn.open_calls.clear()
+    match event:
+        case InputsTaken():
+            turn.inputs += event.inputs
+        case ToolInput() if event.call not in turn.open_calls:
+            turn.open_calls.add(event.call)
+            turn.called = True
+            turn.say(event.arguments, event.call)
+        case ToolOutput() | SkillLoaded() if event.call in turn.open_calls:
+            turn.open_calls.remove(event.call)
+            text = event.output if isinstance(event, ToolOutput) else event.content
+            turn.say(text, event.call)
+        case SkillLoaded(call="") if not hidden:
+            turn.say(event.content)
+        case Answered() | Spoke() | TurnFailed() | PartlyAnswered() if not hidden:
+            turn.say(event.text)
+
+
+def nothing_is_missing_or_too_much(numbers: Sequence[int]) -> None:
+    walk = Walk(numbers)
+    for _ in walk.steps():
+        log = walk.log()
+        seen, wanted = words_of(conversation(log)), expected(log)
+        assert seen <= wanted, "no more than that"
+        if not any(isinstance(r.event, Input) and r.mark for r in log):
+            # Else what stands in front may answer nobody that is to be seen, and is left out.
+            assert seen == wanted, "and no less"
+
+
+test_models_see_what_is_to_be_seen_and_no_more = given(tapes)(nothing_is_missing_or_too_much)
+
+
+@given(tapes)
+def test_nothing_hidden_is_ever_seen(numbers: Sequence[int]) -> None:
+    walk = Walk(numbers)
+    for _ in walk.steps():
+        log = walk.log()
+        shown = {w for r in log if not r.mark for w in words_in(r.event.model_dump_json())}
+        hidden = {w for o in walk.marks for w in words_in(walk.events[o].model_dump_json())}
+        assert not (hidden - shown) & words_of(conversation(log)).keys()
+
+
+@given(tapes)
+def test_an_input_is_shown_once_to_whoever_answers_it(numbers: Sequence[int]) -> None:
+    walk = Walk(numbers)
+    for _ in walk.steps():
+        seen = words_of(conversation(walk.log()))
+        for waiting in (i for turn in walk.state.turns for i in turn.inputs):
+            event = walk.events[waiting.offset]
+            if isinstance(event, Input) and waiting.offset not in walk.marks:
+                assert all(seen[word] == 1 for word in said_by(event))
+
+
+@given(tapes)
+def test_what_is_erased_says_nothing_and_changes_no_state(numbers: Sequence[int]) -> None:
+    walk = Walk(numbers)
+    for _ in walk.steps():
+        pass
+    log = walk.log()
+    assert reduce(State(), 0, [r.event for r in log]) == walk.state
+    for recorded in log:
+        if recorded.mark == "erased":
+            assert words_in(recorded.event.model_dump_json()) == []
+
+
+# --- the properties can fail ---------------------------------------------------------------------
+
+once = settings(
+    max_examples=2000,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+)
+
+
+def as_begun(them: Any, key: object = None) -> list[Any]:
+    return list(them)
+
+
+def one_by_one(found: list[dict[str, Any]], said: Said) -> None:
+    found.append({"role": said.role, "content": said.text})
+
+
+def nothing_inherited(inputs: Sequence[int], inherited: object) -> Any:
+    return module._Block(list(inputs))
+
+
+def all_of_it(events: Sequence[Recorded]) -> Any:
+    return (), tuple(events)
+
+
+def what_is_kept(compacted: Compacted, offset: int) -> bool:
+    return offset <= compacted.up_to
+
+
+WRONG_ORDERS: list[tuple[object, str, object]] = [
+    (module, "sorted", as_begun),
+    (module, "_is_input", lambda _: True),
+    (chat, "_say", one_by_one),
+]
+WRONG_CONTENTS: list[tuple[object, str, object]] = [
+    (module, "_begun", nothing_inherited),
+    (module._Block, "shown", lambda block: block.did),
+    (module, "since_compaction", all_of_it),
+    (Compacted, "covers", what_is_kept),
+]
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "mutant"), WRONG_ORDERS, ids=[name for _, name, _ in WRONG_ORDERS]
+)
+def test_a_wrong_order_is_caught(
+    place: object, name: str, mutant: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, name, mutant, raising=False)
+    with pytest.raises(AssertionError):
+        once(given(tapes, st.integers(0, 40), st.just(10**6))(every_question_is_taken))()
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "mutant"), WRONG_CONTENTS, ids=[name for _, name, _ in WRONG_CONTENTS]
+)
+def test_wrong_contents_are_caught(
+    place: object, name: str, mutant: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, name, mutant)
+    with pytest.raises(AssertionError):
+        once(given(tapes)(nothing_is_missing_or_too_much))()
