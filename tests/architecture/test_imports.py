@@ -28,7 +28,7 @@ PURE = [
     *(
         PACKAGE / "cueline/engine" / f"{name}.py"
         for name in (
-            *("agent", "compaction", "conditions", "model", "ports", "prices", "prompt"),
+            *("agent", "compaction", "conditions", "model", "ports", "prices", "prompt", "room"),
             *("steps", "tools", "work"),
         )
     ),

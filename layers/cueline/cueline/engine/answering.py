@@ -36,7 +36,7 @@ def call_model(host: Host) -> bool:
     agent = host.agent
     if agent is None:
         return fail(host, ModelError("agent_not_found", "The agent was deleted.", retryable=False))
-    step, compacts = _step(host, agent), host.may_compact()
+    step, compacts = _step(host, agent), host.room is not None
     asked = ask(
         host,
         lambda window: _request(host, agent, step, window),
@@ -47,8 +47,8 @@ def call_model(host: Host) -> bool:
         if getattr(asked.failure, "kind", "") == "context_limit_exceeded" and compacts:
             # Once with a summary, and where none can be made, once without the oldest turns.
             again, host.overfull = not host.shrinks, True
-            host.overfull = again and host.cut() is not None
-            host.shrinks = not host.overfull
+            host.shrinks = not (again and host.room and host.room.cut())
+            host.overfull = not host.shrinks
             if again:
                 return True
         return fail(host, asked.failure)

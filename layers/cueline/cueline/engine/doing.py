@@ -2,6 +2,7 @@
 
 import logging
 
+from cueline.engine import compaction
 from cueline.engine.answering import fail
 from cueline.engine.asking import ask, called
 from cueline.engine.call import CompactionStarted
@@ -71,7 +72,7 @@ def compact(host: Host, asked: CompactionAsked | None) -> bool:
         host.read_back()
     except Unavailable as error:
         return _given_up(host, asked, error)
-    cut = host.cut(asked.up_to if asked else None)
+    cut = _cut(host, asked)
     if not (agent and cut and transcript(agent, cut.past)):
         why = "Nothing that has ended can be summed up yet."
         return _given_up(host, asked, TurnStopped("nothing_to_compact", why))
@@ -90,6 +91,16 @@ def compact(host: Host, asked: CompactionAsked | None) -> bool:
         return outcome.outcome != "left"
     host.overfull = False
     return _store(host, asked, cut)
+
+
+def _cut(host: Host, asked: CompactionAsked | None) -> Cut | None:
+    """What is to be summed up; who asks for it gets it, however little room that makes."""
+    if not asked:
+        return host.room.cut() if host.room else None
+    if asked.up_to is not None:
+        return compaction.cut(host.events, 0, asked.up_to)
+    keep = host.agent.compaction.keep_recent_inputs if host.agent else 0
+    return compaction.cut(host.events, keep)
 
 
 def _store(host: Host, asked: CompactionAsked | None, cut: Cut) -> bool:

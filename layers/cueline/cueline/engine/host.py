@@ -11,18 +11,17 @@ from typing import Any
 from cueline.engine.agent import Agent, Caps
 from cueline.engine.append import Writer
 from cueline.engine.call import Call, Emit
-from cueline.engine.compaction import Cut, cut, failed_lately
 from cueline.engine.model import Model, Said
 from cueline.engine.ports import Ports
 from cueline.engine.prices import Prices
-from cueline.engine.prompt import context_tokens, tokens_in
 from cueline.engine.reader import LOOK_EVERY, Reader
+from cueline.engine.room import BYTES_A_TOKEN, Room
 from cueline.engine.steps import RunTools, Step, next_step
 from cueline.engine.tools import ToolSpec
 from cueline.engine.window import read_pages
 from cueline.engine.work import Work, work
 from cueline.errors import Unavailable, unexpected
-from cueline.log.events import Compacted, Event, Recorded
+from cueline.log.events import Event, Recorded
 from cueline.log.segment import Session
 from cueline.log.state import State, offsets
 
@@ -35,10 +34,6 @@ SHORTEST_CALL = 30.0
 """Seconds that a further step should have; with less, a fresh process takes it."""
 SHORTEST_RUN = 5.0
 """Seconds that a tool should have."""
-BYTES_A_TOKEN = 4
-"""Of stored conversation, about: what a window of bytes holds in tokens."""
-ENOUGH = 0.5
-"""Of the threshold: a compaction shall bring the context below that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,70 +182,32 @@ class Host:
             return ()
         return self.ports.toolbox.specs(self.agent, self.session)
 
-    def cut(self, up_to: int | None = None) -> Cut | None:
-        """What a compaction would sum up: by itself only where that makes enough room."""
-        if not self.agent:
+    @property
+    def room(self) -> Room | None:
+        """None where nothing is summed up by itself: an aside only speaks."""
+        if not self.agent or self.aside or not self.compacts:
             return None
-        events, keep = self.events, self.agent.compaction.keep_recent_inputs
-        if up_to is not None:
-            return cut(events, 0, up_to)
-        if self.work().compact:
-            return cut(events, keep)
-        wishes = (keep, *(n for n in (1, 0) if n < keep))
-        found = [one for n in wishes if (one := cut(events, n))]
-        return next(filter(self._makes_room, found), None)
-
-    def _makes_room(self, found: Cut) -> bool:
-        """So that the next turns need no summary again, each of which costs a call."""
-        if self.overfull or self._left_out():
-            return True
-        freed, room = tokens_in(found.past), self._room()
-        left = (context_tokens(self.events) or 0) - freed
-        return freed * 10 >= room and left * 100 <= ENOUGH * self._threshold() * room
-
-    def _room(self) -> int:
-        """Tokens that the model's context has, as far as is known."""
-        window = self.limits.window_bytes // BYTES_A_TOKEN
-        return (
-            min(self.limits.prices.of(self.agent.model).context_window, window)
-            if self.agent
-            else window
+        takes = self.limits.prices.of(self.agent.model).context_window
+        room = Room(
+            compaction=self.agent.compaction,
+            tokens=min(takes, self.limits.window_bytes // BYTES_A_TOKEN),
+            events=self.events,
+            needed=self.state.compacted[1] if self.state.compacted else 0,
+            overfull=self.overfull,
         )
-
-    def _threshold(self) -> int:
-        return self.agent.compaction.threshold_percent if self.agent else 100
-
-    def may_compact(self) -> bool:
-        """Whether summing up is wanted, and has not just failed."""
-        wanted = self.agent and self.agent.compaction.enabled and self.compacts and not self.aside
-        return bool(wanted) and not failed_lately(self.events)
+        return room if room.wanted() else None
 
     def next_step(self) -> Step:
-        done = self.work()
+        done, room = self.work(), self.room
         return next_step(
             self.state,
             self.turn,
             done,
             self.caps,
             seconds=self.seconds(done),
-            full=self._full(),
+            full=bool(room and room.nearly_full() and room.cut()),
             compacts=self.compacts,
         )
-
-    def _full(self) -> bool:
-        """Whether the oldest turns are to be summed up before the model is asked again."""
-        full = self.overfull or self._left_out() or self._nearly_full()
-        return full and self.may_compact() and self.cut() is not None
-
-    def _nearly_full(self) -> bool:
-        tokens = context_tokens(self.events) or 0
-        return tokens * 100 >= self._threshold() * self._room()
-
-    def _left_out(self) -> bool:
-        """Whether the window lacks what no summary stands for, and is not kept beside one."""
-        summed = [r.event.up_to + 1 for r in self.events if isinstance(r.event, Compacted)]
-        known = self.state.compacted[1] if self.state.compacted else 0
-        return self._window[0].offset > (summed[-1] if summed else known)
 
     def in_a_hurry(self, step: Step) -> bool:
         needs = SHORTEST_CALL
