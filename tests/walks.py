@@ -177,10 +177,10 @@ class Walk:
         self.add(*plan(self.state, len(self.events), dead, f"t{self.turns}"))
 
     def take_over(self) -> None:
-        self.begin([self.turn().id])
+        self.begin([self.choose(self.state.turns).id])
 
     def hand_over(self) -> None:
-        turn = self.turn()
+        turn = self.choose(self.state.turns)
         made = [call.call for call in self.work(turn).calls if call.status == "made"]
         unstarted = tuple([call for call in made if self.choose([0, 1])])
         self.add(TurnHandedOver(turn=turn.id, unstarted=unstarted))
@@ -189,15 +189,11 @@ class Walk:
         """The host of an interrupted turn says how far it had come."""
         self.add(PartlyAnswered(turn=self.stopped.pop(), text=self.word("part")))
 
-    def turn(self) -> Turn:
-        found: Turn = self.choose(self.state.turns)
-        return found
-
     def work(self, turn: Turn) -> Work:
         return work(self.log(), self.state, turn.id)
 
     def go_on(self) -> None:
-        turn = self.turn()
+        turn = self.choose(self.state.turns)
         done = self.work(turn)
         match next_step(self.state, turn.id, done, compacts=turn.id not in self.gave_up):
             case TakeInputs():
@@ -230,10 +226,8 @@ class Walk:
     def take_up(self, turn: Turn, calls: Sequence[OpenCall]) -> None:
         for call in calls:
             given = call.decision.arguments if call.decision else ""
-            again = call.input.model_copy(
-                update={"turn": turn.id, "arguments": given or call.input.arguments}
-            )
-            self.add(again)
+            more = {"turn": turn.id, "arguments": given or call.input.arguments}
+            self.add(call.input.model_copy(update=more))
             if call.decision and call.decision.verdict == "reject":
                 self.put_out(turn, call, f"No. {call.decision.note}")
 
