@@ -110,7 +110,8 @@ class Walk:
     def possible(self) -> list[Callable[[], None]]:
         found: list[Callable[[], None]] = [self.say, self.say, self.begin, self.ask_to_sum_up]
         if self.state.turns:
-            found += [*[self.go_on] * 8, self.take_over, self.hand_over, self.stop]
+            found += [*[self.go_on] * 8, self.hand_over, self.stop]
+            found.append(lambda: self.begin([self.choose(self.state.turns).id]))
         if self.undecided():
             found += [self.decide, self.decide]
         if self.stopped:
@@ -175,9 +176,6 @@ class Walk:
     def begin(self, dead: Sequence[str] = ()) -> None:
         self.turns += 1
         self.add(*plan(self.state, len(self.events), dead, f"t{self.turns}"))
-
-    def take_over(self) -> None:
-        self.begin([self.choose(self.state.turns).id])
 
     def hand_over(self) -> None:
         turn = self.choose(self.state.turns)
@@ -261,14 +259,14 @@ class Walk:
         self.speaking.add(turn.id)
         if self.choose([0, 0, 1]):
             self.add(Thinking(turn=turn.id, text=self.word("thought")))
-        ways: list[Callable[[Turn], object]] = [self.answer, self.fail_anyhow]
+        ways: list[Callable[[Turn], object]] = [
+            self.answer,
+            lambda turn: self.fail(turn, self.choose(CODES), self.choose(["", self.word("cut")])),
+        ]
         if turn == self.state.open:
             ways += [self.call, self.call, self.call, self.sum_up]
             ways += [] if self.strict else [self.change_step]
         self.choose(ways)(turn)
-
-    def fail_anyhow(self, turn: Turn) -> None:
-        self.fail(turn, self.choose(CODES), self.choose(["", self.word("cut")]))
 
     def answer(self, turn: Turn) -> None:
         text = self.choose(["", self.word("answer")])

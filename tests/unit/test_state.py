@@ -1,6 +1,7 @@
 """The laws of the state: what every segment carries, and what the next turn takes."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -9,20 +10,27 @@ from hypothesis import strategies as st
 from cueline.log.events import (
     Answered,
     AsideBegan,
+    Compacted,
     Event,
+    Finished,
     Input,
     InputsFailed,
     InputsOverran,
     InputsTaken,
     InputsWithdrawn,
+    ModelCalled,
     Policy,
     SessionDeleted,
+    SkillLoaded,
+    Spoke,
+    StepChanged,
     Thinking,
     ToolInput,
     ToolOutput,
     TurnAbandoned,
     TurnBegan,
     TurnFailed,
+    TurnHandedOver,
     TurnInterrupted,
     TurnSuspended,
 )
@@ -34,6 +42,7 @@ from cueline.log.state import (
     can_begin,
     covered,
     fold,
+    given_up,
     next_batch,
     offsets,
     reduce,
@@ -180,6 +189,26 @@ def test_what_is_deleted_holds_no_content() -> None:
     assert fold(state, 4, SessionDeleted()) == State(deleted=True)
 
 
+def test_inputs_that_were_taken_apart_wait_for_the_same_call() -> None:
+    state = reduce(State(), 0, [Input(policy="coalesce"), Input(policy="coalesce")])
+    for at, offset in ((2, 0), (4, 1)):
+        state = fold(state, at, TurnBegan(turn="t", inputs=(offset,)))
+        state = fold(state, at + 1, TurnSuspended(turn="t", inputs=(offset,), calls=("c",)))
+    assert state.suspended == {"c": (0, 1)}
+    state = fold(state, 6, Input(policy="decision", call="c"))
+    state = fold(state, 7, TurnBegan(turn="u", inputs=(6,)))
+    assert state.open
+    assert covered(state, state.open) == (0, 1, 6)
+
+
+def test_a_decision_that_is_given_up_ends_what_it_decides() -> None:
+    state = fold(begun("enqueue"), 2, TurnSuspended(turn="t", inputs=(0,), calls=("c", "d")))
+    state = fold(state, 3, Input(policy="decision", call="c"))
+    failed = InputsFailed(inputs=given_up(state, state.pending[0]))
+    assert failed.inputs == (0, 3)
+    assert fold(state, 4, failed) == State()
+
+
 def test_a_tool_call_is_remembered_until_its_input_ends() -> None:
     state = fold(begun("enqueue"), 2, ToolInput(turn="t", call="c", tool="pay", arguments="{}"))
     assert state.tools == {"c": (0, "running")}
@@ -198,12 +227,22 @@ Choice = Callable[[st.DataObject], Event]
 
 
 def of_turn(state: State, turn: Turn) -> list[Choice]:
-    call = str(turn.inputs[0].offset)
+    call, done = str(turn.inputs[0].offset), covered(state, turn)
+    failed: dict[str, Any] = {"code": "c", "message": "", "retryable": True}
     return [
-        lambda _: Answered(turn=turn.id, inputs=covered(state, turn), text=""),
+        lambda _: Answered(turn=turn.id, inputs=done, text="", step="main"),
+        lambda _: Finished(turn=turn.id, inputs=done),
+        lambda _: TurnFailed(turn=turn.id, inputs=done, **failed),
         lambda _: TurnInterrupted(turn=turn.id, inputs=()),
         lambda _: TurnAbandoned(turn=turn.id),
+        lambda _: TurnHandedOver(turn=turn.id, unstarted=(call,)),
+        lambda _: ModelCalled(turn=turn.id, input_tokens=3, output_tokens=1),
+        lambda _: Spoke(turn=turn.id, text=""),
         lambda _: ToolInput(turn=turn.id, call=call, tool="t", arguments="{}"),
+        lambda _: ToolOutput(turn=turn.id, call=call, tool="t", output=""),
+        lambda _: SkillLoaded(turn=turn.id, skill="s", content=""),
+        lambda _: StepChanged(turn=turn.id, from_step="main", to_step="more"),
+        lambda _: Compacted(turn=turn.id, up_to=turn.inputs[0].offset, summary=""),
     ]
 
 
@@ -226,9 +265,12 @@ def legal(state: State, at: int) -> list[Choice]:
     for one in state.turns:
         can += of_turn(state, one)
     if turn:
+        calls = (f"c{at}", f"d{at}", *sorted(state.suspended)[:1])
         can.append(
-            lambda _: TurnSuspended(
-                turn=turn.id, inputs=covered(state, turn), calls=(f"c{at}", f"d{at}")
+            lambda data: TurnSuspended(
+                turn=turn.id,
+                inputs=covered(state, turn),
+                calls=calls[: data.draw(st.integers(1, len(calls)))],
             )
         )
     if state.suspended:
@@ -241,6 +283,11 @@ def legal(state: State, at: int) -> list[Choice]:
         can.append(
             lambda data: InputsWithdrawn(
                 inputs=(data.draw(st.sampled_from(offsets(state.pending))),)
+            )
+        )
+        can.append(
+            lambda data: InputsFailed(
+                inputs=given_up(state, data.draw(st.sampled_from(state.pending)))
             )
         )
     return can
@@ -281,9 +328,9 @@ def test_whatever_happens_each_input_is_in_one_place_and_ends_once(data: st.Data
 
 def ending(before: State, event: Event) -> tuple[int, ...]:
     match event:
-        case InputsWithdrawn():
+        case InputsWithdrawn() | InputsFailed():
             return event.inputs
-        case Answered() | TurnInterrupted():
+        case Answered() | Finished() | TurnFailed() | TurnInterrupted():
             turn = before.running(event.turn)
             return covered(before, turn) if turn else ()
     return ()
