@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cueline.engine.accept import Arrival
-from cueline.engine.agent import Compaction
+from cueline.engine.agent import Compaction, Skill
 from cueline.engine.call import CompactionStarted
 from cueline.engine.compaction import INSTRUCTIONS, cut
 from cueline.engine.inline import Caller
@@ -333,3 +333,31 @@ def test_after_a_compaction_only_what_it_left_is_read(shop: Workshop) -> None:
     assert tail.head.state.compacted
     assert tail.events[0].offset >= tail.head.state.compacted[1] - 16
     assert len(tail.events) < 40
+
+
+def test_messages_that_only_bring_skills_are_summed_up_too(shop: Workshop) -> None:
+    shop.change(
+        compaction=Compaction(keep_recent_inputs=1),
+        skills={"tax": Skill(description="How to tax.", content="Take 19 %.")},
+    )
+    for n in range(3):
+        new = Input(skills=("tax",), digest=str(n))
+        tail = shop.ports.log.tail(SESSION, shop.limits.window_bytes)
+        agent = shop.ports.agents.get("a")
+        waiting = shop.inline.accept(shop.session, agent, tail, Arrival(new), "t")
+        waiting.run(lambda _: None)
+    compact(shop).run(lambda _: None)
+    (made,) = compacted(shop)
+    assert (made.turns, made.events) == (2, 6)
+
+
+def test_a_call_for_a_skill_is_no_event_of_its_own(shop: Workshop) -> None:
+    shop.change(
+        compaction=Compaction(keep_recent_inputs=1),
+        skills={"tax": Skill(description="How to tax.", content="Take 19 %.")},
+    )
+    shop.model.scripts = [calls(("invoke_skill", {"skill_name": "tax"}))]
+    shop.say("tax me")
+    shop.say("thanks")
+    compact(shop).run(lambda _: None)
+    assert [made.events for made in compacted(shop)] == [3]  # message, skill, answer

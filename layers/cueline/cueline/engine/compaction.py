@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from cueline.engine.agent import Agent
 from cueline.engine.model import Called, ModelRequest, Returned, Said
+from cueline.engine.prompt import INVOKE_SKILL
 from cueline.log.conversation import SUMMARY, Item, conversation, since_compaction
 from cueline.log.events import (
     SAYING,
@@ -19,6 +20,8 @@ from cueline.log.events import (
     ModelCalled,
     PartlyAnswered,
     Recorded,
+    ToolInput,
+    ToolOutput,
     TurnBegan,
     TurnFailed,
     TurnInterrupted,
@@ -56,7 +59,7 @@ def cut(events: Sequence[Recorded], keep: int, up_to: int | None = None) -> Cut 
     """
     since, live = since_compaction(events)
     ends = {o: r.offset for r in live for o in _ended(r.event)}
-    asked = [r.offset for r in live if isinstance(r.event, Input) and r.event.texts]
+    asked = [r.offset for r in live if isinstance(r.event, Input) and _says(r.event)]
     ended = sorted(ends[offset] for offset in asked if offset in ends)
     if up_to is not None:
         ended, keep = [end for end in ended if end <= up_to], 0
@@ -66,11 +69,21 @@ def cut(events: Sequence[Recorded], keep: int, up_to: int | None = None) -> Cut 
         past, kept = _divided(live, ends, place)
         if len(kept) <= MOST_KEPT:
             turns = {getattr(r.event, "turn", "") for r in past} - {""}
-            shown = sum(isinstance(r.event, SAYING) for r in past)
+            shown = sum(isinstance(r.event, SAYING) and _says(r.event) for r in past)
             before = tuple(r for r in events if since and isinstance(r.event, Compacted))[-1:]
             return Cut((*before, *past), place, kept, len(turns), shown)
         ended = ended[: len(ended) // 2]  # nearer to the beginning less is kept
     return None
+
+
+def _says(event: Event) -> bool:
+    """Somebody is shown it: a call for a skill is but how that is loaded."""
+    match event:
+        case Input():
+            return bool(event.texts or event.skills)
+        case ToolInput() | ToolOutput():
+            return bool(event.configuration) or event.tool != INVOKE_SKILL
+    return True
 
 
 def failed_lately(events: Sequence[Recorded]) -> bool:
