@@ -5,16 +5,23 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cueline.adapters.openai import chat
 from cueline.doors.agent_events.events import to_wire
 from cueline.engine.fork import closing, copied, packs
+from cueline.engine.model import ModelRequest
 from cueline.log.conversation import conversation
 from cueline.log.events import Event, Input, Recorded, TurnBegan, TurnSuspended
 from cueline.log.segment import LARGEST_PACK, MAX_EVENTS, Session
 from cueline.log.state import State, reduce
-from tests.history import problems_of_templates
-from tests.unit.test_history import Walk, log, messages, problems, tapes
+from tests.history import problems_of, problems_of_templates
+from tests.walks import Walk
 
 SESSION = Session("a", "s", 5, "S", 0)
+tapes = st.lists(st.integers(0, 1000), max_size=200)
+
+
+def log(events: Sequence[Event]) -> list[Recorded]:
+    return [Recorded(n, 0, "", event) for n, event in enumerate(events)]
 
 
 def fork(events: Sequence[Event], cut: int) -> list[Event]:
@@ -34,11 +41,11 @@ def check(events: Sequence[Event], cut: int) -> None:
     assert (state.pending, state.turns, state.suspended) == ((), (), {})
     assert (state.used, state.step, state.compacted) == (before.used, before.step, before.compacted)
     assert shown(forked) == shown(events[:cut])
-    assert problems(conversation(log(forked))) == []
+    assert problems_of(conversation(log(forked))) == []
     more = [*forked, Input(texts=("more",)), TurnBegan(turn="more", inputs=(len(forked),))]
     items = conversation(log(more))
-    assert problems(items) == []
-    assert problems_of_templates(messages(items)) == []
+    assert problems_of(items) == []
+    assert problems_of_templates(chat._body(ModelRequest("m", "Be kind.", items))["messages"]) == []
 
 
 @settings(deadline=None)
@@ -46,7 +53,7 @@ def check(events: Sequence[Event], cut: int) -> None:
 def test_a_fork_at_any_place_has_nothing_open_and_shows_the_same(
     numbers: Sequence[int], cut: int
 ) -> None:
-    walk = Walk(numbers)
+    walk = Walk(numbers, strict=True)
     for _ in walk.steps():
         pass
     check(walk.events, min(cut, len(walk.events)))

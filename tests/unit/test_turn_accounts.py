@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from cueline.engine import answering
 from cueline.engine.agent import AgentStep, Caps, Compaction, Instruction, NextStep, OutputSchema
 from cueline.engine.append import Writer
 from cueline.engine.compaction import INSTRUCTIONS
@@ -34,6 +33,7 @@ from cueline.log.events import (
     TurnInterrupted,
     TurnSuspended,
 )
+from cueline.log.state import covered
 from tests.models import overloaded
 from tests.tooling import calls, says
 from tests.unit.test_compaction import Summing, compact, compacted, use
@@ -111,7 +111,7 @@ def test_a_turn_that_is_closed_while_its_answer_is_made_does_not_commit(
     shop: Workshop, timers: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The timer sees the interrupt between the answer's making and its write."""
-    covered, done = answering.covered, list[int]()
+    done = list[int]()
 
     def interrupted(*given: Any) -> Any:
         if not done:
@@ -120,7 +120,7 @@ def test_a_turn_that_is_closed_while_its_answer_is_made_does_not_commit(
             timers()
         return covered(*given)
 
-    monkeypatch.setattr(answering, "covered", interrupted)
+    monkeypatch.setattr("cueline.engine.answering.covered", interrupted)
     shop.say("one")
     assert not [e for e in shop.log() if isinstance(e, Answered)]
     assert [e for e in shop.log() if isinstance(e, TurnInterrupted)]
