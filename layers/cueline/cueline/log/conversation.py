@@ -89,10 +89,11 @@ class _Block:
             self.did.append(Said(role, text))
 
     def called(self, event: ToolInput) -> None:
-        # Parallel calls stand together, before the first output.
-        if self.did and isinstance(self.did[-1], Returned):
-            self.close(CUT_OFF)
-        self.did.append(Called(event.call, event.tool, event.arguments))
+        # Parallel calls stand together, before the first output: also with one that was decided on.
+        place = len(self.did)
+        while self.open_calls and not isinstance(self.did[place - 1], Called):
+            place -= 1
+        self.did.insert(place, Called(event.call, event.tool, event.arguments))
         self.open_calls.append(event.call)
 
     def returned(self, call: str, output: str) -> None:
