@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 from cueline.engine.compaction import Cut, cut
+from cueline.engine.fork import closing
 from cueline.engine.marks import in_use
 from cueline.engine.steps import (
     Compact,
@@ -32,7 +33,6 @@ from cueline.log.events import (
     Finished,
     Input,
     InputsTaken,
-    InputsWithdrawn,
     Mark,
     PartlyAnswered,
     Policy,
@@ -116,8 +116,8 @@ class Walk:
             found += [self.decide, self.decide]
         if self.stopped:
             found.append(self.tell_rest)
-        if self.withdrawable():
-            found.append(self.withdraw)
+        if not self.choose(range(40)):
+            found += [self.fork] * 20
         if self.events:
             found.append(self.mark)
         return found
@@ -154,11 +154,10 @@ class Walk:
         self.stopped += [event.turn for event in ended if event.turn in self.speaking]
         return ended
 
-    def withdrawable(self) -> list[int]:
-        return [i.offset for i in self.state.pending if i.policy != "decision"]
-
-    def withdraw(self) -> None:
-        self.add(InputsWithdrawn(inputs=(self.choose(self.withdrawable()),)))
+    def fork(self) -> None:
+        """The session goes on as a copy does, in which all that was open has been closed."""
+        self.turns += 1
+        self.add(*closing(self.state, len(self.events), f"t{self.turns}"))
 
     def mark(self) -> None:
         offset = self.choose(range(len(self.events)))
@@ -206,10 +205,7 @@ class Walk:
                 names = tuple(call.call for call in calls)
                 self.add(TurnSuspended(turn=turn.id, inputs=covered(self.state, turn), calls=names))
             case LoadSkills(skills):
-                for skill in skills:
-                    content = self.word("skill")
-                    self.add(SkillLoaded(turn=turn.id, skill=skill, content=content))
-            case Compact(asked):
+                    case Compact(asked):
                 if not self.sum_up(turn, asked.up_to if asked else None):
                     self.gave_up.add(turn.id)
                     if not done.answers:
