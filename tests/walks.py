@@ -205,7 +205,10 @@ class Walk:
                 names = tuple(call.call for call in calls)
                 self.add(TurnSuspended(turn=turn.id, inputs=covered(self.state, turn), calls=names))
             case LoadSkills(skills):
-                    case Compact(asked):
+                for skill in skills:
+                    content = self.word("skill")
+                    self.add(SkillLoaded(turn=turn.id, skill=skill, content=content))
+            case Compact(asked):
                 if not self.sum_up(turn, asked.up_to if asked else None):
                     self.gave_up.add(turn.id)
                     if not done.answers:
