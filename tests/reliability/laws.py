@@ -38,8 +38,8 @@ CUTS = 150
 """Cut points of one log at which its history is checked; of a longer one some are skipped."""
 HONEST = {200, 201, 204, 400, 404, 409, 422, 429, 500, 503}
 """Statuses that a client of these tests may see. 500 is a turn that failed visibly."""
-BESIDE_TURNS = ("turn_began", "aside_began", "partly_answered")
-"""Events that name a turn which need not be running."""
+BESIDE_TURNS = ("turn_began", "aside_began", "partly_answered", "model_called")
+"""Events that name a turn which need not be running: it begins, or what it did is told later."""
 
 
 def broken(

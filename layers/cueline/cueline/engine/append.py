@@ -11,7 +11,7 @@ from cueline.log.state import State, reduce
 
 LIFETIME = 900
 """Seconds. The platform ends every process that is older, so no stale writer is."""
-GIVE_UP_AFTER = 10.0
+GIVE_UP_AFTER = 20.0
 """Seconds of conflicts. Twenty writers on one session were measured at 0.2 s at most."""
 
 Build = Callable[[State, int], Sequence[Event]]
