@@ -6,6 +6,9 @@ from typing import Any
 
 from tests.reliability.aws import REGION
 
+LEDGER = "ledger"
+"""The file of a stack in which its tools leave a line for each of their runs."""
+
 
 @dataclass(frozen=True)
 class Conditions:

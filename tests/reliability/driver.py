@@ -4,7 +4,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,11 +13,32 @@ import httpx
 
 from tests.reliability.client import Client, Reader
 from tests.reliability.evidence import Reading, Told
-from tests.reliability.scenarios import Delete, Interrupt, Say, Scenario, Send, Step
+from tests.reliability.scenarios import (
+    Decide,
+    Delete,
+    Interrupt,
+    Say,
+    Scenario,
+    Send,
+    Step,
+    SumUp,
+)
 from tests.reliability.stack import Stack
 
 PLAYED = 90.0
 """Seconds within which everyone must have had all answers."""
+
+
+def _tool(book: str, **more: Any) -> dict[str, Any]:
+    tool = {"type": "dynamic_vectara", "tool_id": "tol_ledger.write_down", "timeout_seconds": 3}
+    return {**tool, "argument_override": {"book": book}, **more}
+
+
+TOOLS: Mapping[str, dict[str, Any]] = {
+    "pay": _tool("pay"),
+    "note": _tool("note", repeatable=True),
+    "refund": _tool("refund", approval="required"),
+}
 FAULTS: Sequence[dict[str, Any]] = (
     *({"kind": "status", "status": status} for status in (400, 401, 429, 500, 503)),
     {"kind": "status", "status": 429, "retry_after": "1"},
@@ -42,7 +63,7 @@ def play(stack: Stack, doors: Callable[[], str], scenarios: Sequence[Scenario]) 
     parts: list[threading.Thread] = []
     failed: list[BaseException] = []
     for scenario in scenarios:
-        session = prepare(stack, host, scenario.name, scenario.pace)
+        session = prepare(stack, host, scenario.name, scenario.pace, tools=scenario.tools)
         readers.append(Reader(Client("a reader", doors), session))
         for who in dict.fromkeys(step.who for step in scenario.steps):
             person = Client(who, doors)
@@ -67,7 +88,15 @@ def play(stack: Stack, doors: Callable[[], str], scenarios: Sequence[Scenario]) 
     return Played(told, [reader.done() for reader in readers])
 
 
-def prepare(stack: Stack, client: Client, name: str, pace: float, *, brief: bool = False) -> str:
+def prepare(
+    stack: Stack,
+    client: Client,
+    name: str,
+    pace: float,
+    *,
+    brief: bool = False,
+    tools: bool = False,
+) -> str:
     """An agent with a session of its own, whose model answers at this pace; the session's id.
 
     A `brief` model always says the same two words.
@@ -85,7 +114,7 @@ def prepare(stack: Stack, client: Client, name: str, pace: float, *, brief: bool
     agent = {
         "key": key,
         "name": name,
-        "tool_configurations": {},
+        "tool_configurations": TOOLS if tools else {},
         "model": {"name": model},
         "first_step": {
             "name": "main",
@@ -123,10 +152,27 @@ def take(person: Client, session: str, step: Step) -> None:
             person.send(session, step.text, step.policy)
         case Interrupt():
             person.say(session, {"type": "interrupt"})
+        case Decide():
+            if call := waiting_call(person, session, step.patience):
+                person.decide(session, call, step.verdict, step.note)
+        case SumUp():
+            person.sum_up(session, step.message)
         case Delete():
             agent, _, name = session.partition(".")
             person.call("DELETE", f"/v2/agents/{agent}/sessions/{name}")
             made(person, f"/v2/agents/{agent}/sessions", {"key": name})
+
+
+def waiting_call(person: Client, session: str, seconds: float) -> str | None:
+    """Any that waits for approval; None where that takes too long: its turn may have failed."""
+    agent, _, name = session.partition(".")
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        answer = person.call("GET", f"/v2/agents/{agent}/sessions/{name}")
+        if waiting := answer.json().get("pending_approvals"):
+            return str(waiting[0])
+        time.sleep(0.1)
+    return None
 
 
 def said(step: Say) -> dict[str, Any]:

@@ -14,18 +14,20 @@ from cueline.adapters.dynamodb.items import (
     sk_of,
 )
 from cueline.adapters.openai import chat, responses
-from cueline.doors.agent_events.events import to_wire
+from cueline.doors.agent_events.events import _fields, to_wire
 from cueline.engine.model import ModelRequest
 from cueline.log.conversation import conversation
 from cueline.log.events import (
     Answered,
     Event,
+    Finished,
     Input,
     InputsFailed,
     InputsWithdrawn,
     TurnBegan,
     TurnFailed,
     TurnInterrupted,
+    TurnSuspended,
     event_id,
     offset_in,
 )
@@ -33,6 +35,7 @@ from cueline.log.segment import Session
 from cueline.log.state import State, covered, fold, offsets
 from tests.history import problems_of_chat, problems_of_responses
 from tests.reliability.evidence import Log, Reading, Told, stored
+from tests.reliability.tool_laws import of_tools
 
 CUTS = 150
 """Cut points of one log at which its history is checked; of a longer one some are skipped."""
@@ -43,9 +46,15 @@ BESIDE_TURNS = ("turn_began", "aside_began", "partly_answered", "model_called")
 
 
 def broken(
-    items: Sequence[Item], told: Sequence[Told] = (), readings: Sequence[Reading] = ()
+    items: Sequence[Item],
+    told: Sequence[Told] = (),
+    readings: Sequence[Reading] = (),
+    ledger: Sequence[str] = (),
 ) -> list[str]:
-    """Judges a world at rest: nobody sends, no process runs, the queue is empty."""
+    """Judges a world at rest: nobody sends, no process runs, the queue is empty.
+
+    `ledger` has a line for each run of a tool.
+    """
     logs = stored(items)
     alive = {item["pk"]["S"]: session_from_item(item) for item in items if sk_of(item) == META}
     found: list[str] = []
@@ -59,6 +68,7 @@ def broken(
     for one in told:
         if not _gone(one, by_session[one.session], alive.get(one.session)):
             found += [f"{b} [{one.session}]" for b in _of_told(one, by_session[one.session])]
+    found += of_tools([log for log in logs if not log.blank], ledger)
     found += _of_keys(told, by_session)
     found += _of_order(told)
     for reading in readings:
@@ -119,7 +129,7 @@ def _judged(before: State, event: Event, at: int) -> Iterator[str]:
                 yield f"P3 order: the turn at {at} takes {taken} of {asking}"
             if missing := set(event.inputs) - {i.offset for i in before.pending}:
                 yield f"P3 taken: the turn at {at} takes {missing}, which do not wait"
-        case Answered() | TurnFailed() | TurnInterrupted():
+        case Answered() | Finished() | TurnFailed() | TurnInterrupted() | TurnSuspended():
             running = before.running(event.turn)
             if running and tuple(sorted(event.inputs)) != covered(before, running):
                 yield f"P3 answer: {event.type} at {at} does not say what it answers"
@@ -135,7 +145,9 @@ def _judged(before: State, event: Event, at: int) -> Iterator[str]:
 
 def _ended(event: Event) -> Sequence[int]:
     match event:
-        case Answered() | TurnFailed() | TurnInterrupted() | InputsFailed() | InputsWithdrawn():
+        case Answered() | Finished() | TurnFailed() | TurnInterrupted():
+            return event.inputs
+        case InputsFailed() | InputsWithdrawn():
             return event.inputs
     return ()
 
@@ -201,11 +213,18 @@ def _sayable(event: Event | None) -> Sequence[str]:
     text = getattr(event, "text", None)
     if isinstance(event, TurnFailed):
         return (event.text, event.message, f"{event.text}\n\n[{event.message}]")
+    if isinstance(event, TurnSuspended):
+        return (_fields(event)["content"],)  # type: ignore[index]
     return () if text is None else (text,)
 
 
 def _says(event: Event | None, text: str) -> bool:
-    return isinstance(event, Input) and text in event.texts
+    """What one said to a decision is its note, to a compaction its message."""
+    if not isinstance(event, Input):
+        return False
+    note = event.decision.note if event.decision else ""
+    message = event.compact.message if event.compact else ""
+    return bool(text) and text in (*event.texts, note, message)
 
 
 def _of_keys(told: Sequence[Told], logs: Mapping[str, Sequence[Log]]) -> Iterator[str]:

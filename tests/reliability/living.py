@@ -12,16 +12,17 @@ from unittest.mock import patch
 from botocore.exceptions import ConnectionClosedError
 from botocore.retries import standard
 
+import agent_tools
 from cueline import bootstrap
 from cueline.adapters import aws
 from cueline.adapters.clock import SystemClock
-from cueline.engine import turn, worker
+from cueline.engine import host, toolcalls, turn, worker
 from cueline.engine.ports import Ports, WakeUp, WakeUps
 from cueline.log.events import TurnAbandoned
 from cueline.log.segment import Log, Segment
 from tests.contract.backends import answer
-from tests.reliability.conditions import Conditions, Given, environment
-from tests.reliability.steps import Steps, WatchedModel
+from tests.reliability.conditions import LEDGER, Conditions, Given, environment
+from tests.reliability.steps import Steps, WatchedModel, WatchedToolbox
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -33,11 +34,15 @@ IDLE = 1.5
 """Seconds without a byte from the model, instead of most of a minute."""
 SHORTEST = 2.0
 """Seconds that a further model call should have, instead of half a minute."""
+SHORTEST_RUN = 0.5
+"""And a tool, instead of five."""
 
 
 def live(given: Given) -> "Steps":
     """Makes this process one of Cueline, under these conditions. Nothing undoes it."""
     os.environ.update(environment(given))
+    os.environ["LEDGER"] = str(Path(given.folder) / LEDGER)
+    agent_tools.__path__.append(str(Path(__file__).parent / "tools"))
     conditions, dice = given.conditions, random.Random(f"{given.name}{given.seed}")
     skew = dice.choice([-0.5, 0.5]) * conditions.skew
     settings = bootstrap.settings().model_copy(update={"lease_seconds": conditions.lease})
@@ -51,11 +56,15 @@ def live(given: Given) -> "Steps":
         (bootstrap, "IDLE_SECONDS", IDLE),
         (worker, "LIFETIME", LIFETIME),
         (turn, "SHORTEST_CALL", SHORTEST),
+        (host, "SHORTEST_CALL", SHORTEST),
+        (host, "SHORTEST_RUN", SHORTEST_RUN),
+        (toolcalls, "SHORTEST_RUN", SHORTEST_RUN),
     ):
         patch.object(target, name, value).start()
     ports = steps.counted(_ports(bootstrap.ports(), given))
-    model = bootstrap.model
+    model, toolbox = bootstrap.model, bootstrap._toolbox
     patch.object(bootstrap, "ports", lambda: ports).start()
+    patch.object(bootstrap, "_toolbox", lambda: WatchedToolbox(toolbox(), steps)).start()
 
     def count(n: int) -> None:
         steps.reach("model.stream" if n < 0 else "model.chunk")

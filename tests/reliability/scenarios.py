@@ -10,6 +10,8 @@ from typing import Literal
 
 from cueline.log.events import Policy
 
+Verdict = Literal["approve", "reject"]
+
 
 @dataclass(frozen=True)
 class Say:
@@ -53,7 +55,28 @@ class Delete:
     after: float = 0.0
 
 
-Step = Say | Send | Interrupt | Delete
+@dataclass(frozen=True)
+class Decide:
+    """Decides on whatever call waits for approval, once one does."""
+
+    who: str
+    verdict: Verdict
+    note: str
+    after: float = 0.0
+    patience: float = 15.0
+    """Seconds for which one looks out for such a call."""
+
+
+@dataclass(frozen=True)
+class SumUp:
+    """Asks for a compaction."""
+
+    who: str
+    message: str
+    after: float = 0.0
+
+
+Step = Say | Send | Interrupt | Delete | Decide | SumUp
 
 
 @dataclass(frozen=True)
@@ -62,6 +85,8 @@ class Scenario:
     steps: tuple[Step, ...]
     pace: float = 8.0
     """Milliseconds a token; an answer has some 25."""
+    tools: bool = False
+    """Its agent can `pay`, `note`, and `refund`, which needs approval."""
 
 
 SCENARIOS = (
@@ -159,6 +184,55 @@ SCENARIOS = (
             Say("ann", "Are you done?", after=0.2),
         ),
         pace=15,
+    ),
+    Scenario(
+        "somebody pays",
+        (
+            Say("ann", 'Please pay "the rent".', key="rent"),
+            Say("ann", 'Please pay "the rent".', key="rent"),
+            Say("ann", 'Then note "rent paid", and pay it too.', stream=True),
+            Say("ben", 'Pay "the gas".', after=0.1, queued="steer"),
+            Say("ben", 'Pay "the water", then note "that was all".', queued="follow_up"),
+        ),
+        tools=True,
+    ),
+    Scenario(
+        "somebody must allow it",
+        (
+            Say("ann", 'I want a refund for "the shoes".'),
+            Say("ann", "Is it done?", queued="follow_up"),
+            Decide("the boss", "approve", "Be generous."),
+            Decide("the clerk", "reject", "Never.", after=0.2),
+            Say("ann", 'And a refund for "the socks", and note "thanks".', queued="follow_up"),
+            Decide("the boss", "approve", "So be it."),
+        ),
+        tools=True,
+    ),
+    Scenario(
+        "somebody stops who pays",
+        (
+            Say("ann", 'Please pay "the ransom".', stream=True),
+            Interrupt("ben", after=0.7),
+            Say("ann", 'I want a refund for "the ransom", and note "a mistake".', stream=True),
+            Decide("the boss", "reject", "Gone is gone."),
+            Interrupt("ben", after=1.0),
+        ),
+        pace=30,
+        tools=True,
+    ),
+    Scenario(
+        "a long story made short",
+        (
+            Say("ann", "Once there was a mouse."),
+            Say("ann", 'It wanted to pay "the cat".'),
+            Say("ann", "So it did."),
+            Say("ann", "They lived happily ever after."),
+            SumUp("ben", "With the moral, please.", after=0.8),
+            Say("cem", "What happened?", after=0.9, queued="follow_up"),
+            SumUp("ann", "And once more."),
+            Say("ann", "What was my first message?"),
+        ),
+        tools=True,
     ),
     Scenario(
         "an answer longer than two leases",

@@ -27,7 +27,7 @@ from tests.reliability.conditions import Conditions
 from tests.reliability.driver import made, prepare, take
 from tests.reliability.evidence import Reading, Told, stored
 from tests.reliability.laws import broken
-from tests.reliability.scenarios import Interrupt, Say, Step
+from tests.reliability.scenarios import Decide, Interrupt, Say, Step, SumUp, Verdict
 from tests.reliability.stack import Stack, base
 
 WORKERS, DOORS = 4, 2
@@ -97,7 +97,8 @@ class Talk:
 
     def go_on(self) -> None:
         try:
-            agent, _, _ = prepare(self.stack, self.people[0], self.name, 15).partition(".")
+            first = prepare(self.stack, self.people[0], self.name, 15, tools=True)
+            agent, _, _ = first.partition(".")
             number = 0
             while time.monotonic() < self.until:
                 number += 1
@@ -129,11 +130,18 @@ class Talk:
 
 def step(who: str, number: int) -> Step:
     """What one might do next. Most use a key, as everybody should whose connection may break."""
-    if random.random() < 0.08:
+    chance = random.random()
+    if chance < 0.08:
         return Interrupt(who, after=random.uniform(0, 0.5))
+    if chance < 0.16:
+        verdicts: list[Verdict] = ["approve", "approve", "reject"]
+        return Decide(who, random.choice(verdicts), f"{who} decides {number}.", patience=0.2)
+    if chance < 0.18:
+        return SumUp(who, f"{who} sums up {number}.")
+    work = random.choice(["", "", "pay", "pay and note", "refund", "note, then pay"])
     return Say(
         who,
-        f"{who}, message {number}.",
+        f'{who}, please {work} "{who} {number}".' if work else f"{who}, message {number}.",
         key=f"{who}-{number}" if random.random() < 0.85 else "",
         stream=random.random() < 0.4,
         queued=random.choice(["", "follow_up", "follow_up", "steer"]),
@@ -209,11 +217,12 @@ def judged(stack: Stack, talks: list[Talk], folder: Path) -> list[str]:
     items = stack.items()
     told = [one for talk in talks for person in talk.people for one in person.told]
     readings = [reading for talk in talks for reading in talk.readings]
-    found = [*broken(items, told, readings), *stack.errors()]
+    found = [*broken(items, told, readings, stack.ledger()), *stack.errors()]
     events = [r.event for log in stored(items) for r in log.recorded]
     say(f"stored: {dict(Counter(event.type for event in events))}")
     say(f"inputs: {sum(isinstance(e, Input) for e in events)} in {len(stored(items))} sessions,")
     say(f"answers: {sum(isinstance(e, Answered) for e in events)}")
+    say(f"runs of tools: {dict(Counter(line.split()[0] for line in stack.ledger()))}")
     say(f"told: {dict(Counter(f'{one.status} {one.code}'.strip() for one in told))}")
     for session in {s for line in found for s in re.findall(r"\[([\w-]+\.[\w-]+)", line)}:
         kept: list[Any] = [item for item in items if item["pk"]["S"] == session]

@@ -20,7 +20,7 @@ from cueline.adapters.dynamodb.items import Item
 from local.template import ROOT
 from tests.contract.backends import create_table
 from tests.reliability.aws import REGION
-from tests.reliability.conditions import Conditions, Given, environment
+from tests.reliability.conditions import LEDGER, Conditions, Given, environment
 from tests.reliability.roles import told
 
 if TYPE_CHECKING:
@@ -192,6 +192,11 @@ class Stack:
             TableName=self.given.table, ConsistentRead=True
         )
         return [item for page in pages for item in page["Items"]]
+
+    def ledger(self) -> list[str]:
+        """What its tools have left: a line for each run."""
+        file = Path(self.given.folder) / LEDGER
+        return file.read_text().splitlines() if file.exists() else []
 
     def errors(self) -> list[str]:
         """What the processes wrote that only a bug makes them write."""

@@ -3,14 +3,17 @@
 import itertools
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cueline.engine.agent import Agent
 from cueline.engine.model import Chunk, Chunks, Model, ModelRequest
 from cueline.engine.ports import Ports
+from cueline.engine.tools import Toolbox, ToolResult, ToolSpec
+from cueline.log.segment import Session
 from tests.reliability.conditions import Given, Stop
 
 
@@ -92,6 +95,29 @@ class WatchedChunks:
 
     def close(self) -> None:
         self.chunks.close()
+
+
+@dataclass(frozen=True)
+class WatchedToolbox:
+    """Tools, each run of which is a step before it and one after."""
+
+    toolbox: Toolbox
+    steps: Steps
+
+    def specs(self, agent: Agent, session: Session) -> Sequence[ToolSpec]:
+        return [self._watched(spec) for spec in self.toolbox.specs(agent, session)]
+
+    def problem(self, schema: Mapping[str, Any], value: object) -> str | None:
+        return self.toolbox.problem(schema, value)
+
+    def _watched(self, spec: ToolSpec) -> ToolSpec:
+        def run(arguments: Mapping[str, Any], seconds: float) -> ToolResult:
+            self.steps.reach("tool.run")
+            result = spec.run(arguments, seconds)
+            self.steps.reach("tool.ran")
+            return result
+
+        return replace(spec, run=run)
 
 
 @dataclass(frozen=True)

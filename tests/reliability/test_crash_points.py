@@ -31,12 +31,14 @@ class Crashes:
     stack: Stack
     door: str
     clients: list[Client] = field(default_factory=list)
+    tools: bool = False
     wanted: dict[str, str] = field(default_factory=dict)
     """Session -> the text that must be there once. Everything there must have an answer."""
 
     def __post_init__(self) -> None:
         self.ann = self.client()
-        self.agent, _, _ = prepare(self.stack, self.ann, "crash", 0, brief=True).partition(".")
+        how = {"tools": True} if self.tools else {"brief": True}
+        self.agent, _, _ = prepare(self.stack, self.ann, "crash", 0, **how).partition(".")
 
     def client(self) -> Client:
         self.clients.append(Client("ann", lambda: self.door))
@@ -74,7 +76,7 @@ class Crashes:
         self.stack.rest()
         told = [one for client in self.clients for one in client.told]
         items = self.stack.items()
-        found = [*broken(items, told), *self.stack.errors()]
+        found = [*broken(items, told, ledger=self.stack.ledger()), *self.stack.errors()]
         logs = {log.session: log.recorded for log in stored(items)}
         for session, text in self.wanted.items():
             events = [recorded.event for recorded in logs.get(session, [])]
@@ -86,9 +88,11 @@ class Crashes:
 
 
 @contextmanager
-def crashing(shared: Base, stops: tuple[Stop, ...] = ()) -> Iterator[Crashes]:
+def crashing(
+    shared: Base, stops: tuple[Stop, ...] = (), *, tools: bool = False
+) -> Iterator[Crashes]:
     with shared.stack(Conditions("crash points")) as stack, crew(stack, 2, stops=stops):
-        crashes = Crashes(stack, stack.door())
+        crashes = Crashes(stack, stack.door(), tools=tools)
         yield crashes
         crashes.check()
         for client in crashes.clients:
@@ -118,6 +122,31 @@ def test_whoever_hosts_a_turn_may_stop_anywhere(shared: Base) -> None:
             for tried in [pool.submit(crash, *point) for point in points]:
                 tried.result()
         assert len(points) > 30
+
+
+def test_whoever_runs_tools_may_stop_anywhere(shared: Base) -> None:
+    """What must not run twice does not, what may is done, and the answer is given in any case."""
+    with crashing(shared, tools=True) as crashes:
+        session = crashes.session("all", 'Pay and note "all".')
+        crashes.host(session, 'Pay and note "all".')
+        steps = crashes.wait_for("steps", session).split()
+        assert steps.count("tool.run") == steps.count("tool.ran") == 2
+        points = [*itertools.product(HOWS, range(steps.index("model.stream"), len(steps)))]
+
+        def crash(how: str, step: int) -> None:
+            text = f'Pay and note "{how} {step}".'
+            session = crashes.session(f"{how}-{step}", text)
+            crashes.host(session, text, "", Stop(session, step, how))
+            crashes.wait_for("host", session)
+            again = crashes.client().say(session, said(Say("ann", text)), key="once")
+            assert again.status == 201, again
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for tried in [pool.submit(crash, *point) for point in points]:
+                tried.result()
+        assert len(points) > 30
+        noted = {line for line in crashes.stack.ledger() if line.startswith("note ")}
+        assert len(noted) == len(points) + 1
 
 
 def test_whoever_works_off_a_wake_up_may_stop_anywhere(shared: Base) -> None:

@@ -28,5 +28,8 @@ def test_every_promise_holds(shared: Base, conditions: Conditions) -> None:
         doors = itertools.cycle([stack.door(), stack.door()])
         with crew(stack, workers=2):
             played = play(stack, lambda: next(doors), SCENARIOS)
-        found = [*broken(stack.items(), played.told, played.readings), *stack.errors()]
+        found = [
+            *broken(stack.items(), played.told, played.readings, stack.ledger()),
+            *stack.errors(),
+        ]
     assert not found, "\n".join(found)
