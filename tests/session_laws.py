@@ -30,8 +30,9 @@ from cueline.log.events import (
     TurnInterrupted,
     TurnSuspended,
 )
+from cueline.log.fold import fold
 from cueline.log.segment import Segment
-from cueline.log.state import State, Turn, covered, fold, offsets, steering, waiting_asides
+from cueline.log.state import State, Turn, covered, offsets, steering, waiting_asides
 from tests.history import problems_of
 from tests.simulated_work import SUMMARY_WORD, TOOLS, Ran, number_in
 

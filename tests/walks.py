@@ -49,7 +49,8 @@ from cueline.log.events import (
     TurnSuspended,
     erased,
 )
-from cueline.log.state import State, Turn, covered, interruption, offsets, reduce, steering
+from cueline.log.fold import reduce
+from cueline.log.state import State, Turn, covered, interruption, offsets, steering
 
 CODES = ("context_limit_exceeded", "model_refused", "model_timeout")
 POLICIES: Sequence[Policy] = ("enqueue", "coalesce", "interrupt", "steer", "silent", "aside")

@@ -16,8 +16,9 @@ from cueline.log.events import (
     Input,
     TurnBegan,
 )
+from cueline.log.fold import reduce
 from cueline.log.segment import Segment, Session
-from cueline.log.state import State, reduce
+from cueline.log.state import State
 from tests.bench.model import INSTRUCTIONS, QUESTION, deltas
 from tests.contract.backends import TABLE
 

@@ -29,8 +29,9 @@ from cueline.log.events import (
     TurnInterrupted,
     erased,
 )
+from cueline.log.fold import reduce
 from cueline.log.segment import MAX_EVENTS, Head, Segment, Session
-from cueline.log.state import State, offsets, reduce
+from cueline.log.state import State, offsets
 from tests.contract.backends import SESSION, Backend, agent, atomic_calls, hooked, in_threads
 from tests.models import ScriptedModel
 

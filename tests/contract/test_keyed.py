@@ -8,8 +8,9 @@ from cueline.adapters.dynamodb.items import Item
 from cueline.engine.ports import Ports
 from cueline.errors import TooLarge, Unavailable
 from cueline.log.events import Event, Input, SessionDeleted
+from cueline.log.fold import reduce
 from cueline.log.segment import MAX_BYTES, Head, Keyed, Segment
-from cueline.log.state import State, reduce
+from cueline.log.state import State
 from tests.contract.backends import (
     SESSION,
     TABLE,

@@ -28,8 +28,9 @@ from cueline.log.events import (
     events_to_json,
     offset_in,
 )
+from cueline.log.fold import reduce
 from cueline.log.segment import MAX_BYTES, MAX_EVENTS, Head, Segment
-from cueline.log.state import State, reduce, state_to_json
+from cueline.log.state import State, state_to_json
 from tests.contract.backends import (
     SESSION,
     TABLE,

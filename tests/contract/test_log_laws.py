@@ -28,8 +28,9 @@ from hypothesis.stateful import (
 
 from cueline.errors import Unavailable
 from cueline.log.events import Answered, Event, Input, SessionDeleted, TurnBegan
+from cueline.log.fold import reduce
 from cueline.log.segment import Head, Keyed, Segment
-from cueline.log.state import State, next_batch, offsets, reduce
+from cueline.log.state import State, next_batch, offsets
 from tests.contract.backends import BACKENDS, SESSION, Loss, agent, session, stored_size
 
 LOSSES = st.sampled_from(["none", "none", "repeated", "cut"])

@@ -25,8 +25,9 @@ from cueline.log.events import (
     TurnBegan,
     erased,
 )
+from cueline.log.fold import reduce
 from cueline.log.segment import MAX_EVENTS, Head, Segment
-from cueline.log.state import State, reduce
+from cueline.log.state import State
 from tests.contract.backends import (
     BACKENDS,
     SESSION,

@@ -12,8 +12,9 @@ from cueline.engine.append import Writer
 from cueline.engine.ports import Ports, WakeUp
 from cueline.errors import AgentNotFound, SessionExists, SessionNotFound
 from cueline.log.events import Event, Input
+from cueline.log.fold import reduce
 from cueline.log.segment import Head, Segment, Session, Tail
-from cueline.log.state import State, reduce
+from cueline.log.state import State
 from tests.contract.backends import Backend, atomic_calls
 
 NEW = Session("a", "s", incarnation=0, name="S", created_at=0)

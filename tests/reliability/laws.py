@@ -31,8 +31,9 @@ from cueline.log.events import (
     event_id,
     offset_in,
 )
+from cueline.log.fold import fold
 from cueline.log.segment import Session
-from cueline.log.state import State, covered, fold, offsets
+from cueline.log.state import State, covered, offsets
 from tests.history import problems_of_chat, problems_of_responses
 from tests.reliability.evidence import Log, Reading, Told, stored
 from tests.reliability.tool_laws import of_tools

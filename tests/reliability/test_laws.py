@@ -18,8 +18,9 @@ from cueline.log.events import (
     TurnInterrupted,
     event_id,
 )
+from cueline.log.fold import reduce
 from cueline.log.segment import Segment, Session
-from cueline.log.state import State, reduce
+from cueline.log.state import State
 from tests.reliability.evidence import Reading, Told
 from tests.reliability.laws import broken
 

@@ -17,8 +17,9 @@ from cueline.log.events import (
     TurnBegan,
     TurnSuspended,
 )
+from cueline.log.fold import reduce
 from cueline.log.segment import Segment
-from cueline.log.state import State, reduce
+from cueline.log.state import State
 from tests.reliability.laws import broken
 from tests.reliability.test_laws import INC, META, S
 

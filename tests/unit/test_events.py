@@ -21,11 +21,20 @@ from cueline.log.events import (
 
 KINDS: tuple[type[BaseModel], ...] = get_args(get_args(Event)[0])
 IDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=12)
+JSON_VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers(0, 10**12)
+    | st.text(st.characters(exclude_categories=["Cs"]))
+)
 VALUES: dict[object, st.SearchStrategy[object]] = {
     str: st.text(st.characters(exclude_categories=["Cs"])),
     bool: st.booleans(),
     int: st.integers(0, 10**12),
     tuple[int, ...]: st.lists(st.integers(0, 10**9)).map(tuple),
+    float: st.floats(allow_nan=False, allow_infinity=False),
+    Any: JSON_VALUES,
+    dict[str, Any]: st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), JSON_VALUES),
     tuple[str, ...]: st.lists(st.text(st.characters(exclude_categories=["Cs"]))).map(tuple),
 }
 
@@ -39,6 +48,8 @@ def value(annotation: Any) -> st.SearchStrategy[Any]:
         return st.one_of(*map(value, get_args(annotation)))
     if annotation is type(None):
         return st.none()
+    if get_origin(annotation) is tuple:
+        return st.lists(value(get_args(annotation)[0]), max_size=3).map(tuple)
     return an_event(annotation)
 
 

@@ -24,8 +24,9 @@ from cueline.log.events import (
     TurnAbandoned,
     TurnBegan,
 )
+from cueline.log.fold import reduce
 from cueline.log.segment import Session
-from cueline.log.state import State, reduce
+from cueline.log.state import State
 from tests.clock import FakeClock
 
 LEASE = 30

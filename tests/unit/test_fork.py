@@ -11,8 +11,9 @@ from cueline.engine.fork import closing, copied, packs
 from cueline.engine.model import ModelRequest
 from cueline.log.conversation import conversation
 from cueline.log.events import Event, Input, Recorded, TurnBegan, TurnSuspended
+from cueline.log.fold import reduce
 from cueline.log.segment import LARGEST_PACK, MAX_EVENTS, Session
-from cueline.log.state import State, reduce
+from cueline.log.state import State
 from tests.history import problems_of, problems_of_templates
 from tests.walks import Walk
 

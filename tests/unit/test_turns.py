@@ -41,8 +41,9 @@ from cueline.log.events import (
     TurnFailed,
     TurnHandedOver,
 )
+from cueline.log.fold import reduce
 from cueline.log.segment import Session
-from cueline.log.state import State, reduce
+from cueline.log.state import State
 from tests.clock import FakeClock
 from tests.models import ScriptedModel, overloaded, refused
 

@@ -33,7 +33,8 @@ from cueline.log.events import (
     TurnInterrupted,
     TurnSuspended,
 )
-from cueline.log.state import State, covered, reduce
+from cueline.log.fold import reduce
+from cueline.log.state import State, covered
 from tests.history import problems_of, problems_of_templates
 from tests.walks import Walk, words_in
 

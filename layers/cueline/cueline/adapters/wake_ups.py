@@ -23,6 +23,7 @@ class _Body:
     waited: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
     guards: Annotated[int, Field(ge=0)] | None = None
     in_case: bool = False
+    triggers: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
 
 
 _BODY = TypeAdapter(_Body)
@@ -38,7 +39,15 @@ def wake_up_from_json(text: str) -> WakeUp:
         body = _BODY.validate_json(text)
     except ValidationError:
         raise InvalidRequest("This message is no wake-up.") from None
-    return WakeUp(body.session, body.look, body.sweep, body.waited, body.guards, body.in_case)
+    return WakeUp(
+        body.session,
+        body.look,
+        body.sweep,
+        body.waited,
+        body.guards,
+        body.in_case,
+        body.triggers,
+    )
 
 
 def checked_delay(delay: int) -> int:

@@ -8,16 +8,9 @@ from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.wake import GRACE, arm
 from cueline.errors import CallNotWaiting, SessionNotFound, TooManyPending, TurnRunning
 from cueline.log.events import Event, Input, TurnBegan
+from cueline.log.fold import reduce
 from cueline.log.segment import Head, Segment, Tail
-from cueline.log.state import (
-    MAX_PENDING,
-    State,
-    interruption,
-    next_batch,
-    offsets,
-    reduce,
-    waiting_asides,
-)
+from cueline.log.state import MAX_PENDING, State, interruption, next_batch, offsets, waiting_asides
 
 BUSY_RETRY_AFTER = 5
 """Seconds after which a caller who was refused may ask again."""

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cueline.log.triggers import BuyTime, FollowUp
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, defer_build=True)
@@ -65,6 +67,21 @@ class Skill(_Frozen):
 
     description: str
     content: str
+
+
+class Guideline(_Frozen):
+    """What the agent does whenever a condition holds; the model is told of all in each call."""
+
+    id: str
+    condition: str
+    action: str = ""
+    description: str | None = None
+    enabled: bool = True
+    criticality: Literal["low", "medium", "high"] = "medium"
+    metadata: dict[str, Any] = {}
+    labels: tuple[str, ...] = ()
+    priority: int = 0
+    """The higher ones are told first."""
 
 
 # --- tools ---------------------------------------------------------------------------------------
@@ -219,6 +236,17 @@ class Agent(_Frozen):
     skills: dict[str, Skill] = {}
     compaction: Compaction = Compaction()
     caps: Caps = Caps()
+    guidelines: tuple[Guideline, ...] = ()
+    follow_ups: tuple[FollowUp, ...] = ()
+    """A ladder: the first is due when the customer has said nothing since the agent's answer, the
+    next when nothing since that one, and so on."""
+    buy_time: BuyTime | None = None
+    max_iterations: int | None = None
+    """Rounds of tools in one turn; None is no limit but that of `caps`."""
+    composition_mode: str = "fluid"
+    """As in the door that knows such modes; means nothing to the engine, as do the next two."""
+    message_output_mode: str = "block"
+    tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = {}
     enabled: bool = True
     created_at: int

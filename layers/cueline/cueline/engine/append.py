@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from cueline.engine.ports import Clock
 from cueline.errors import IdempotencyKeyReused, SessionNotFound, Unavailable
 from cueline.log.events import Event, Input
+from cueline.log.fold import reduce
 from cueline.log.segment import Head, Keyed, Log, Segment
-from cueline.log.state import State, reduce
+from cueline.log.state import State
 
 LIFETIME = 900
 """Seconds. The platform ends every process that is older, so no stale writer is."""

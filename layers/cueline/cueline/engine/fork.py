@@ -22,8 +22,9 @@ from cueline.log.events import (
     TurnBegan,
     size_of,
 )
+from cueline.log.fold import reduce
 from cueline.log.segment import LARGEST_PACK, MAX_EVENTS, Head, Segment, Session
-from cueline.log.state import State, interruption, offsets, reduce
+from cueline.log.state import State, interruption, offsets
 
 MOST_EVENTS = 20_000
 """Some 1,250 writes, one after the other, while the caller waits."""

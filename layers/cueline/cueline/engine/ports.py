@@ -1,6 +1,6 @@
 """What the engine stands on. The memory and the DynamoDB adapters pass one suite of tests."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
@@ -61,6 +61,41 @@ class Sessions(Protocol):
     def list(self, agent_key: str, limit: int, page_key: str | None) -> Page[Session]:
         """Stored METAs, oldest first, not yet judged. Raises InvalidPageKey. May lag."""
 
+    def all(self) -> Iterator[Session]:
+        """Stored METAs of every agent, also of deleted ones, in no order; not yet judged. May lag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """Somebody who talks with agents."""
+
+    id: str
+    name: str
+    created_at: int
+    """Milliseconds since 1970, UTC."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    version: int = 0
+    """Counts the updates; an update names the one that it read."""
+
+
+class Customers(Protocol):
+    """Customers under their ids. Lists are in the order of making, oldest first."""
+
+    def create(self, customer: Customer) -> bool:
+        """False where there is one of this id already."""
+
+    def get(self, customer: str) -> Customer | None: ...
+
+    def replace(self, customer: Customer) -> bool:
+        """Writes over version `customer.version - 1`; False where that is not there."""
+
+    def remove(self, customer: str) -> bool:
+        """False where there is none."""
+
+    def all(self) -> Iterator[Customer]:
+        """Oldest first. May lag behind the writes."""
+
 
 class Beats(Protocol):
     """Heartbeat counters of turns."""
@@ -96,11 +131,25 @@ class WakeUp:
     """An offset: once every input below it has ended, no wake-up has to take this one's place."""
     in_case: bool = False
     """Sent for the case that somebody dies: it hardly ever finds anything to do."""
+    triggers: tuple[int, int] | None = None
+    """(incarnation, offset): of a scheduled trigger whose time has come, or of an answer that is
+    to be followed up."""
 
 
 class WakeUps(Protocol):
     def send(self, wake_up: WakeUp, delay: int = 0) -> None:
         """Delivers it at least once, after `delay` seconds (0 to 900)."""
+
+
+class Schedules(Protocol):
+    """Wake-ups at a time that is farther away than a queue can hold them back."""
+
+    def at(self, name: str, when: int, wake_up: WakeUp) -> None:
+        """Sends it at `when` (ms since 1970, at most a year away) or up to a minute later, once for
+        each `name` (up to 64 letters, digits, `-`, `_`, `.`).
+
+        Does nothing where the name is taken. Raises Unavailable.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,5 +254,7 @@ class Ports:
     wake_ups: WakeUps
     keys: Keys
     spending: Spending
+    customers: Customers
+    schedules: Schedules
     clock: Clock
     toolbox: Toolbox = NO_TOOLS

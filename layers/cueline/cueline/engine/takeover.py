@@ -3,15 +3,8 @@
 from collections.abc import Collection
 
 from cueline.log.events import AsideBegan, Event, InputsFailed, TurnAbandoned, TurnBegan
-from cueline.log.state import (
-    MAX_TRIES,
-    State,
-    fold,
-    given_up,
-    next_batch,
-    offsets,
-    waiting_asides,
-)
+from cueline.log.fold import fold
+from cueline.log.state import MAX_TRIES, State, given_up, next_batch, offsets, waiting_asides
 
 
 def plan(state: State, at: int, dead: Collection[str], turn: str) -> tuple[Event, ...]:

@@ -7,7 +7,7 @@ offsets of inputs, `turn` is the id of a turn.
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -19,6 +19,8 @@ from pydantic import (
     TypeAdapter,
     model_serializer,
 )
+
+from cueline.log.triggers import Participant, Trigger
 
 Policy = Literal["enqueue", "coalesce", "interrupt", "steer", "silent", "decision", "aside"]
 """What an input does to a running turn; decided when it is appended, and stored with it.
@@ -90,12 +92,55 @@ class Input(_Event):
     """Asks for a compaction instead of an answer."""
     attended: bool = False
     """Its caller waits on an open response, and begins its turn where it must wait for one."""
+    trigger: Trigger | None = None
+    """Has the agent speak, though nobody has said anything."""
+    trace: str = ""
+    """Under which its turn is told status by status; empty where nobody asks for that."""
+    participant: Participant | None = None
+    metadata: dict[str, Any] = {}
+
+    @property
+    def guided(self) -> bool:
+        return bool(self.trigger and self.trigger.guidelines)
+
+    @property
+    def speaks(self) -> bool:
+        """Somebody says something, to be answered or not."""
+        return not (self.trigger or self.compact or self.decision)
+
+
+class Acknowledged(_Event):
+    """Told beside an input: the agent will see to it."""
+
+    type: Literal["acknowledged"] = "acknowledged"
+    input: int
+
+
+class Posted(_Event):
+    """Said or reported by somebody, and asks for nothing.
+
+    A message of the `user` is one that a person answers, not the agent; one of a `person` was
+    said by somebody who stands beside the agent, and one `on_behalf` in the agent's name.
+    """
+
+    type: Literal["posted"] = "posted"
+    kind: Literal["message", "status", "custom"] = "message"
+    source: str = "user"
+    """Of a message `user`, `person`, or `on_behalf`; of all else what its door makes of it."""
+    text: str = ""
+    data: Any = None
+    participant: Participant | None = None
+    metadata: dict[str, Any] = {}
 
 
 class TurnBegan(_Event):
     type: Literal["turn_began"] = "turn_began"
     turn: str
     inputs: tuple[int, ...]
+    trace: str = ""
+    """As in Input."""
+    again: bool = False
+    """An earlier turn had begun with its inputs, and came to no end."""
 
 
 class AsideBegan(_Event):
@@ -104,6 +149,15 @@ class AsideBegan(_Event):
     type: Literal["aside_began"] = "aside_began"
     turn: str
     inputs: tuple[int, ...]
+    trace: str = ""
+    again: bool = False
+
+
+class TurnTyping(_Event):
+    """The first words of a turn are being said."""
+
+    type: Literal["turn_typing"] = "turn_typing"
+    turn: str
 
 
 class InputsTaken(_Event):
@@ -237,6 +291,8 @@ class Answered(_Event):
     """The text is JSON in the form that has this name."""
     step: str = ""
     """Where the next input finds the agent; empty: where it is."""
+    follow_up: int = 0
+    """Seconds of the customer's silence after which it is followed up; 0 is never."""
 
 
 class Finished(_Event):
@@ -266,6 +322,8 @@ class TurnInterrupted(_Event):
     type: Literal["turn_interrupted"] = "turn_interrupted"
     turn: str
     inputs: tuple[int, ...]
+    trace: str = ""
+    """The turn's own, as in Input; the segment has that of whoever closed it."""
 
 
 class PartlyAnswered(_Event):
@@ -307,6 +365,17 @@ class TurnSuspended(_Event):
     """As in ModelCalled."""
 
 
+class TurnReady(_Event):
+    """Told last of a turn, however it ended: the agent is free for what comes next."""
+
+    type: Literal["turn_ready"] = "turn_ready"
+    turn: str = ""
+    trace: str = ""
+    """As in TurnInterrupted."""
+    matched: tuple[str, ...] = ()
+    """Ids of the guidelines that the model says it followed."""
+
+
 class InputsOverran(_Event):
     """Their callers stopped waiting. For a while, what is identical gets their answer."""
 
@@ -319,11 +388,12 @@ class InputsFailed(_Event):
 
     turn_abandoned  each of them was alone in too many turns that died
     not_worked_off  no worker could so much as look at their session
+    customer_not_found  the customer who would be answered is not there any more
     """
 
     type: Literal["inputs_failed"] = "inputs_failed"
     inputs: tuple[int, ...]
-    code: Literal["turn_abandoned", "not_worked_off"] = "turn_abandoned"
+    code: Literal["turn_abandoned", "not_worked_off", "customer_not_found"] = "turn_abandoned"
     message: str = "The turn for this input stopped too often before its end."
 
 
@@ -345,6 +415,32 @@ class EventMarked(_Event):
     mark: Literal["hidden", "shown", "erased"]
 
 
+class ModeChanged(_Event):
+    """Who answers from now on: the agent, or people."""
+
+    type: Literal["mode_changed"] = "mode_changed"
+    mode: Literal["auto", "manual"]
+
+
+class TriggerScheduled(_Event):
+    """A trigger that is to come at its time; until then it can be taken away."""
+
+    type: Literal["trigger_scheduled"] = "trigger_scheduled"
+    due: int
+    """Milliseconds since 1970, UTC."""
+    trigger: Trigger
+    caller: str = ""
+    """As in Input, as is the next."""
+    digest: str = ""
+
+
+class EventsRemoved(_Event):
+    """All from `first` up to here is as if it had never been said; offsets are not used again."""
+
+    type: Literal["events_removed"] = "events_removed"
+    first: int
+
+
 class SessionDeleted(_Event):
     """The tombstone: nothing is written to this incarnation any more."""
 
@@ -353,8 +449,11 @@ class SessionDeleted(_Event):
 
 Event = Annotated[
     Input
+    | Acknowledged
+    | Posted
     | TurnBegan
     | AsideBegan
+    | TurnTyping
     | InputsTaken
     | Thinking
     | ModelCalled
@@ -372,16 +471,21 @@ Event = Annotated[
     | TurnAbandoned
     | TurnHandedOver
     | TurnSuspended
+    | TurnReady
     | InputsOverran
     | InputsFailed
     | InputsWithdrawn
     | EventMarked
+    | ModeChanged
+    | TriggerScheduled
+    | EventsRemoved
     | SessionDeleted,
     Field(discriminator="type"),
 ]
 
 SAYING = (
     Input,
+    Posted,
     Thinking,
     Spoke,
     ToolInput,
@@ -423,6 +527,8 @@ class Recorded:
     trace_id: str
     event: Event
     mark: Mark | None = None
+    metadata: Mapping[str, Any] | None = None
+    """What its metadata has become since it was written; None where nobody has changed it."""
 
 
 def erased(event: Event) -> Event:
@@ -432,6 +538,8 @@ def erased(event: Event) -> Event:
         emptied["decision"] = Decision(verdict=event.decision.verdict)
     if isinstance(event, Input) and event.compact:
         emptied["compact"] = CompactionAsked(up_to=event.compact.up_to)
+    if isinstance(event, Input) and event.trigger:
+        emptied["trigger"] = event.trigger.without_words()
     return event.model_copy(update=emptied)
 
 
@@ -442,6 +550,9 @@ _EMPTY: dict[str, Any] = {
     "output": "",
     "content": "",
     "summary": "",
+    "data": None,
+    "participant": None,
+    "metadata": {},
 }
 
 

@@ -1,11 +1,12 @@
 """Segments, the unit that is written; sessions; and the port of the log that stores them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from cueline.log.events import Event, Mark, Recorded, erased
 from cueline.log.state import State, can_begin
+from cueline.log.triggers import BuyTime, FollowUp
 
 MAX_EVENTS = 16
 """Events in a segment. A reader after offset n queries from n - 15 and misses nothing."""
@@ -31,6 +32,8 @@ class Segment:
     trace_id: str = ""
     marks: Mapping[int, Mark] = field(default_factory=dict)
     """By offset: what has become of its events since it was written."""
+    notes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    """By offset: what an event's metadata has become since."""
 
     @property
     def end(self) -> int:
@@ -38,7 +41,7 @@ class Segment:
         return self.at + len(self.events)
 
     def recorded(self) -> tuple[Recorded, ...]:
-        return record(self.at, self.written_at, self.trace_id, self.events, self.marks)
+        return record(self.at, self.written_at, self.trace_id, self.events, self.marks, self.notes)
 
     def marked(self, offset: int, mark: Mark | None) -> "Segment":
         """With this mark at `offset`; unchanged where it has it already, or is erased for good."""
@@ -60,12 +63,15 @@ def record(
     trace_id: str,
     events: Sequence[Event],
     marks: Mapping[int, Mark] | None = None,
+    notes: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> tuple[Recorded, ...]:
     """The events of a segment in their places."""
-    if not marks:
+    if not (marks or notes):
         return tuple(Recorded(at + n, written_at, trace_id, e) for n, e in enumerate(events))
+    marks, notes = marks or {}, notes or {}
     return tuple(
-        Recorded(at + n, written_at, trace_id, e, marks.get(at + n)) for n, e in enumerate(events)
+        Recorded(at + n, written_at, trace_id, e, marks.get(at + n), notes.get(at + n))
+        for n, e in enumerate(events)
     )
 
 
@@ -101,6 +107,19 @@ class Session:
     """Counts the updates; an update names the one that it read."""
     mark: str = ""
     """Of the request that made it: tells a repeat of that from another one."""
+    customer: str = "guest"
+    """The id of who talks with the agent."""
+    labels: tuple[str, ...] = ()
+    consumed: Mapping[str, int] = field(default_factory=dict)
+    """How far each kind of reader says that it has read: for its own use."""
+    answers: str = ""
+    """The key of the agent that answers, where it is not the session's own."""
+    mode: Literal["auto", "manual"] = "auto"
+    """For lists only, which look into no log: there it may lag. The log's state decides."""
+    follow_ups: tuple[FollowUp, ...] | None = None
+    """Stand for the agent's own."""
+    buy_time: BuyTime | None = None
+    """Stands for the agent's own."""
     building: bool = False
     """Its log is still being written, by who makes it: for everybody else it is not there."""
     collect_at: int = field(default=0, compare=False)
@@ -110,6 +129,10 @@ class Session:
     def id(self) -> str:
         """The global session id; `.` cannot occur in a key."""
         return f"{self.agent_key}.{self.session_key}"
+
+    @property
+    def answering_agent(self) -> str:
+        return self.answers or self.agent_key
 
     def expired(self, newest: int, now: int) -> bool:
         """Whether `newest`, the time of its newest segment, is too long before `now` (both ms)."""
@@ -191,11 +214,14 @@ class Log(Protocol):
     def keyed(self, session: str, incarnation: int, key: str) -> Keyed | None:
         """What the key stands for; None where it is free, or has expired. One item is read."""
 
-    def segment(self, session: str, incarnation: int, at: int) -> Segment | None:
+    def segment(
+        self, session: str, incarnation: int, at: int, *, lags: bool = False
+    ) -> Segment | None:
         """The segment that starts at `at`; None where nothing has been appended there.
 
         One item is read: who follows a log asks for the place that comes next. A blanked segment
-        has no events, and a state that says `deleted`.
+        has no events, and a state that says `deleted`. With `lags` what has just been written may
+        be missed, for half the price: for who asks again anyway.
         """
 
     def read(self, session: str, incarnation: int, after: int, limit: int) -> Sequence[Recorded]:
@@ -212,4 +238,18 @@ class Log(Protocol):
 
         `erased` is for good, and removes what was said from the store (see `events.erased`).
         None where there is no such event, or nothing of this incarnation is left. May be repeated.
+        """
+
+    def annotate(
+        self,
+        session: str,
+        incarnation: int,
+        offset: int,
+        change: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    ) -> Recorded | None:
+        """Sets the metadata of the event at `offset` to what `change` makes of it.
+
+        `change` is given what its metadata is now (its own, or what it has become) and may be
+        called again where somebody else changes it at the same time. None as for `mark`, and for
+        what is erased. Raises TooLarge.
         """

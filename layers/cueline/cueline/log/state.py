@@ -1,44 +1,29 @@
-"""`state = reduce(events)`: what every segment carries, so that the last one alone tells it all.
+"""The state that every segment carries, and what it says comes next; `fold` makes it of events."""
 
-The law, held by tests: the carried state equals the reduce of all events of the incarnation.
-"""
-
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from pydantic import TypeAdapter
 
 from cueline.log.events import (
-    Answered,
-    AsideBegan,
-    Compacted,
     Event,
-    EventMarked,
-    Finished,
     Input,
-    InputsFailed,
-    InputsOverran,
-    InputsTaken,
-    InputsWithdrawn,
     ModelCalled,
     Policy,
-    SessionDeleted,
-    StepChanged,
-    ToolInput,
-    ToolOutput,
-    TurnAbandoned,
-    TurnBegan,
-    TurnFailed,
-    TurnHandedOver,
     TurnInterrupted,
-    TurnSuspended,
+    TurnReady,
 )
-from cueline.log.repeats import MAX_REPEATABLE, Repeatable
+from cueline.log.repeats import Repeatable
 
 MAX_TRIES = 3
 """Takeovers before an input is tried alone; one more and it ends with an error."""
 MAX_PENDING = 100
 """Waiting inputs that a session may hold; the state that carries them stays small."""
+MAX_SCHEDULED = 20
+"""The same of triggers that wait for their time."""
+MAX_REMOVED = 50
+"""Stretches of the log that may have been removed, as far as they do not touch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +35,50 @@ class Waiting:
     digest: str = ""
     call: str = ""
     attended: bool = False
+    trigger: Literal["", "plain", "guided"] = ""
+    trace: str = ""
+    begun: bool = False
+    """A turn had taken it, and came to no end."""
 
     @property
     def asks(self) -> bool:
         return self.policy != "silent"
+
+    @classmethod
+    def of(cls, offset: int, event: Input) -> "Waiting":
+        return cls(
+            offset,
+            event.policy,
+            event.digest,
+            event.call,
+            event.attended,
+            ("guided" if event.guided else "plain") if event.trigger else "",
+            event.trace,
+        )
+
+
+def trace_of(inputs: Iterable[Waiting]) -> str:
+    """The trace of the turn that takes these: that of the newest input that has one."""
+    return next((i.trace for i in reversed(tuple(inputs)) if i.trace), "")
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     id: str
     inputs: tuple[Waiting, ...]
+
+    @property
+    def trace(self) -> str:
+        """Under which it is told status by status; empty where nobody asks for that."""
+        return trace_of(self.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """The agent spoke last: at `offset`, and after so many seconds it is to be followed up."""
+
+    offset: int
+    seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +126,18 @@ class State:
     """Of the agent, in which the session is; empty is its first."""
     compacted: tuple[int, int] | None = None
     """Of the newest compaction: its own offset, and the first that is still needed."""
+    mode: Literal["auto", "manual"] = "auto"
+    """Whether the agent answers, or people do."""
+    quiet: Quiet | None = None
+    """What is to be followed up if the customer says nothing."""
+    followed: int = 0
+    """Follow-ups since the customer last said something."""
+    scheduled: Mapping[int, int] = field(default_factory=dict)
+    """Trigger that waits for its time -> that, in ms since 1970."""
+    removed: tuple[tuple[int, int], ...] = ()
+    """Stretches of the log that are as if they had never been said, first and last offset."""
+    payer: str = ""
+    """The API key whose input came last: it pays for what the agent says by itself."""
     deleted: bool = False
 
     @property
@@ -150,134 +181,6 @@ def covered(state: State, turn: Turn) -> tuple[int, ...]:
 def given_up(state: State, waiting: Waiting) -> tuple[int, ...]:
     """What ends with an input that is given up: what it decides may have been acted on."""
     return tuple(sorted({waiting.offset, *state.suspended.get(waiting.call, ())}))
-
-
-def fold(state: State, offset: int, event: Event) -> State:
-    """The state after `event`, which stands at `offset`."""
-    match event:
-        case Input():
-            new = Waiting(offset, event.policy, event.digest, event.call, event.attended)
-            recent = (r for r in state.repeats if not r.long_ago(offset))
-            return replace(state, pending=(*state.pending, new), repeats=tuple(recent))
-        case TurnBegan():
-            taken, rest = _split(state, event.inputs)
-            return replace(state, pending=rest, open=Turn(event.turn, taken))
-        case AsideBegan():
-            taken, rest = _split(state, event.inputs)
-            return replace(state, pending=rest, aside=Turn(event.turn, taken))
-        case InputsFailed() | InputsWithdrawn():
-            taken, rest = _split(state, event.inputs)
-            failed = taken if isinstance(event, InputsFailed) else ()
-            left = {c: i for c, i in state.suspended.items() if not set(i) & set(event.inputs)}
-            without = replace(state, pending=rest, suspended=left)
-            ended = _ended(without, event.inputs, offset, failed)
-            return _forget(ended, event.inputs)
-        case InputsOverran():
-            known = {r.offset for r in state.repeats}
-            late = (i for i in state.unfinished if i.offset in event.inputs and i.digest)
-            more = [Repeatable(i.offset, i.digest) for i in late if i.offset not in known]
-            return replace(state, repeats=(*state.repeats, *more)[-MAX_REPEATABLE:])
-        case ModelCalled():
-            return replace(state, used=state.used + event)
-        case SessionDeleted():
-            return State(deleted=True)
-        case EventMarked():
-            return state
-    turn = state.running(event.turn)
-    return _fold_turn(state, turn, offset, event) if turn else state
-
-
-def _fold_turn(state: State, turn: Turn, offset: int, event: Event) -> State:
-    """Events of a turn that is running; those of a closed turn change nothing."""
-    match event:
-        case InputsTaken():
-            taken, rest = _split(state, event.inputs)
-            return replace(state, pending=rest, open=Turn(turn.id, turn.inputs + taken))
-        case ToolInput():
-            return replace(
-                state, tools={**state.tools, event.call: (turn.inputs[0].offset, "running")}
-            )
-        case ToolOutput():
-            return replace(
-                state, tools={**state.tools, event.call: (turn.inputs[0].offset, "done")}
-            )
-        case TurnHandedOver():
-            return replace(_closed(state, turn), pending=_again(state, turn))
-        case TurnAbandoned():
-            tries = {o: state.tries.get(o, 0) + 1 for o in offsets(turn.inputs)}
-            waiting = _again(state, turn)
-            return replace(_closed(state, turn), pending=waiting, tries={**state.tries, **tries})
-        case StepChanged():
-            return replace(state, step=event.to_step)
-        case Compacted():
-            return replace(state, compacted=(offset, event.first))
-        case TurnSuspended():
-            left = _undecided(state, turn)
-            # Inputs that were taken together, and then apart, may wait for the same call.
-            mine = covered(state, turn)
-            waits = {c: tuple(sorted({*mine, *left.get(c, ())})) for c in event.calls}
-            # For who posted them they have ended: a repeat is told what that one should have been.
-            told = _ended(_closed(state, turn), mine, offset, ())
-            return replace(told, suspended={**left, **waits})
-        case Answered() | Finished() | TurnFailed() | TurnInterrupted():
-            done = covered(state, turn)
-            closed = replace(_closed(state, turn), suspended=_undecided(state, turn))
-            if isinstance(event, Answered) and event.step:
-                closed = replace(closed, step=event.step)
-            failed = turn.inputs if isinstance(event, TurnFailed) else ()
-            return _forget(_ended(closed, done, offset, failed), done)
-    return state
-
-
-def _ended(state: State, done: Sequence[int], offset: int, failed: Sequence[Waiting]) -> State:
-    """Remembers of what ended at `offset` what may be sent again."""
-    known = {r.offset for r in state.repeats}
-    repeats = [replace(r, ended=offset) if r.offset in done else r for r in state.repeats]
-    new = (i for i in failed if i.digest and i.offset not in known)
-    repeats += [Repeatable(i.offset, i.digest, offset, failed=True) for i in new]
-    return replace(state, repeats=tuple(repeats[-MAX_REPEATABLE:]))
-
-
-def _split(
-    state: State, inputs: tuple[int, ...]
-) -> tuple[tuple[Waiting, ...], tuple[Waiting, ...]]:
-    taken = tuple(i for i in state.pending if i.offset in inputs)
-    return taken, tuple(i for i in state.pending if i.offset not in inputs)
-
-
-def _again(state: State, turn: Turn) -> tuple[Waiting, ...]:
-    """What is waiting once the turn's inputs wait too, in their old places."""
-    return tuple(sorted(state.pending + turn.inputs, key=lambda i: i.offset))
-
-
-def _closed(state: State, turn: Turn) -> State:
-    return replace(
-        state,
-        open=state.open if turn != state.open else None,
-        aside=state.aside if turn != state.aside else None,
-    )
-
-
-def _undecided(state: State, turn: Turn) -> dict[str, tuple[int, ...]]:
-    """What waits for other decisions: no call whose inputs are the turn's own by now."""
-    mine = set(covered(state, turn))
-    return {c: inputs for c, inputs in state.suspended.items() if not mine.intersection(inputs)}
-
-
-def _forget(state: State, done: Sequence[int]) -> State:
-    """Keeps the carried state small: nothing is remembered of finished inputs."""
-    return replace(
-        state,
-        tries={o: n for o, n in state.tries.items() if o not in done},
-        tools={c: t for c, t in state.tools.items() if t[0] not in done},
-    )
-
-
-def reduce(state: State, at: int, events: Sequence[Event]) -> State:
-    """The state after `events`, the first of which stands at offset `at`."""
-    for n, event in enumerate(events):
-        state = fold(state, at + n, event)
-    return state
 
 
 def next_batch(state: State) -> tuple[Waiting, ...]:
@@ -325,9 +228,23 @@ def steering(state: State, turn: str) -> tuple[Waiting, ...]:
     return tuple(i for i in state.pending if i.policy == "steer" and not state.suspect(i))
 
 
-def interruption(state: State) -> tuple[TurnInterrupted, ...]:
+def interruption(state: State) -> tuple[Event, ...]:
     """What closes every running turn."""
-    return tuple(TurnInterrupted(turn=t.id, inputs=covered(state, t)) for t in state.turns)
+    return tuple(
+        event
+        for turn in state.turns
+        for event in (
+            TurnInterrupted(turn=turn.id, inputs=covered(state, turn), trace=turn.trace),
+            *ready(turn),
+        )
+    )
+
+
+def ready(turn: Turn, matched: tuple[str, ...] = ()) -> tuple[TurnReady, ...]:
+    """What is told last of the turn, where somebody asks for that."""
+    if not turn.trace:
+        return ()
+    return (TurnReady(turn=turn.id, trace=turn.trace, matched=matched),)
 
 
 def waiting_asides(state: State) -> tuple[Waiting, ...]:
