@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from cueline.adapters.memory import memory_ports
+from cueline.adapters.memory import MemorySchedules, memory_ports
 from cueline.adapters.wake_ups import wake_up_from_json, wake_up_to_json
 from cueline.engine.ports import Ports, WakeUp
 from cueline.errors import Unavailable
@@ -97,6 +97,9 @@ class World:
     def __post_init__(self) -> None:
         self.random = Random(self.seed)
         self.store = memory_ports(_Clock(self, None))
+        schedules = self.store.schedules
+        assert isinstance(schedules, MemorySchedules)
+        self.schedules = schedules
 
     def start(self, body: Callable[[Process], None]) -> None:
         self.processes.append(Process(self, body))
@@ -108,7 +111,10 @@ class World:
         clock = _Clock(self, me)
         stored = {
             name: _Stepped(self, me, getattr(self.store, name))
-            for name in ("log", "agents", "sessions", "beats", "sweeper", "keys", "spending")
+            for name in (
+                *("log", "agents", "sessions", "beats", "sweeper", "keys", "spending"),
+                *("customers", "schedules"),
+            )
         }
         return Ports(wake_ups=_Queue(self, me), clock=clock, **stored)
 
@@ -123,6 +129,8 @@ class World:
             for due in [one for one in self.later if one[0] <= self.now]:
                 self.later.remove(due)
                 self.start(due[1])
+            for wake_up in self.schedules.due(round(self.now * 1000)):
+                self.queue.append([self.now, wake_up_to_json(wake_up)])
             self._deliver(work)
             for process in [p for p in self.processes if self.now - p.started > LIFETIME]:
                 self._end(process, kill=True)
@@ -132,7 +140,7 @@ class World:
             ready = [p for p in awake if p.asleep_until <= self.now]
             if ready:
                 self._step(self.random.choice(ready))
-            elif self.processes or self.queue or self.later:
+            elif self.processes or self.queue or self.later or self.schedules.waiting:
                 self.now = max(self.now, min(self._waits()))
             else:
                 return
@@ -181,6 +189,7 @@ class World:
             yield from (max(due, process.frozen_until) for due, _, _ in process.timers)
         yield from (message[0] for message in self.queue)
         yield from (due for due, _ in self.later)
+        yield from (when / 1000 for when, _ in self.schedules.waiting.values())
 
     def _end(self, process: Process, *, kill: bool) -> None:
         if kill:

@@ -21,6 +21,7 @@ from cueline.adapters.aws import client_config
 from cueline.adapters.dynamodb import (
     DynamoAgents,
     DynamoBeats,
+    DynamoCustomers,
     DynamoKeys,
     DynamoLog,
     DynamoSessions,
@@ -28,7 +29,7 @@ from cueline.adapters.dynamodb import (
     DynamoSweeper,
 )
 from cueline.adapters.dynamodb.items import Item, segment_to_item
-from cueline.adapters.memory import MemoryLog, MemoryWakeUps, memory_ports
+from cueline.adapters.memory import MemoryLog, MemorySchedules, MemoryWakeUps, memory_ports
 from cueline.adapters.sqs import SqsWakeUps, wake_up_from_json
 from cueline.engine.agent import Agent
 from cueline.engine.ports import Ports, WakeUp
@@ -116,6 +117,8 @@ def dynamodb() -> Iterator[Backend]:
             wake_ups=SqsWakeUps(sqs, queue),
             keys=DynamoKeys(client, TABLE, clock),
             spending=DynamoSpending(client, TABLE, clock),
+            customers=DynamoCustomers(client, TABLE, clock),
+            schedules=MemorySchedules(),
             clock=clock,
         )
 
@@ -157,7 +160,8 @@ def create_table(client: "DynamoDBClient", name: str = TABLE) -> None:
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[
-            {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "list", "rank")
+            {"AttributeName": name, "AttributeType": "S"}
+            for name in ("pk", "sk", "list", "rank", "shard")
         ],
         KeySchema=[
             {"AttributeName": "pk", "KeyType": "HASH"},
@@ -165,13 +169,14 @@ def create_table(client: "DynamoDBClient", name: str = TABLE) -> None:
         ],
         GlobalSecondaryIndexes=[
             {
-                "IndexName": "ListIndex",
+                "IndexName": index,
                 "KeySchema": [
-                    {"AttributeName": "list", "KeyType": "HASH"},
+                    {"AttributeName": attribute, "KeyType": "HASH"},
                     {"AttributeName": "rank", "KeyType": "RANGE"},
                 ],
                 "Projection": {"ProjectionType": "ALL"},
             }
+            for index, attribute in (("ListIndex", "list"), ("SessionsIndex", "shard"))
         ],
     )
 

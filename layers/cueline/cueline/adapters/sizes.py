@@ -1,16 +1,23 @@
 """What fits: checked in UTF-8 bytes before anything is written."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from cueline.engine.agent import Agent
+from cueline.engine.ports import Customer
 from cueline.errors import InvalidRequest, TooLarge
 from cueline.log.events import events_to_json
-from cueline.log.segment import MAX_BYTES, MAX_EVENTS, Segment, Session
+from cueline.log.segment import MAX_BYTES, MAX_EVENTS, Segment
 from cueline.log.state import state_to_json
 
 _NO_UTF8 = "The text has a surrogate without its other half."
 _FRAME = 79
 """Bytes of a segment's item that do not vary: attribute names, the sort key, the numbers."""
+_MAX_NOTE = 16_384
+"""Bytes of one event's metadata, where it has been changed."""
+_MAX_NOTED = 408_000
+"""Bytes of a segment's item that has notes: the store's limit is 409,600, and marks may follow."""
 
 
 def segment_to_json(segment: Segment) -> tuple[str, str]:
@@ -26,18 +33,42 @@ def segment_to_json(segment: Segment) -> tuple[str, str]:
 
 
 def segment_size(
-    session: str, events: str, state: str, attempt: str, trace_id: str, marks: str = ""
+    session: str,
+    events: str,
+    state: str,
+    attempt: str,
+    trace_id: str,
+    marks: str = "",
+    notes: str = "",
 ) -> int:
     """What the segment takes in the store, as DynamoDB counts an item's names and values."""
-    named = f"marks{marks}" if marks else ""
+    named = (f"marks{marks}" if marks else "") + (f"notes{notes}" if notes else "")
     return _FRAME + size(session + events + state + attempt + trace_id + named)
 
 
-def metadata_to_json(session: Session) -> str:
-    """Raises TooLarge where the session would not fit into an item."""
-    metadata = json.dumps(dict(session.metadata), ensure_ascii=False)
-    check_size(size(metadata) + size(session.name) + size(session.description or ""))
-    return metadata
+def check_note(note: Mapping[str, Any]) -> None:
+    """Raises TooLarge."""
+    if (given := size(json.dumps(dict(note), ensure_ascii=False))) > _MAX_NOTE:
+        raise TooLarge(f"An event's metadata may take {_MAX_NOTE:,} bytes; this takes {given:,}.")
+
+
+def check_noted(given: int) -> None:
+    """Of a segment that gets notes, in bytes. Raises TooLarge."""
+    if given > _MAX_NOTED:
+        raise TooLarge("The events stored beside this one leave no room for so much metadata.")
+
+
+def customer_to_json(customer: Customer) -> str:
+    """Raises TooLarge where the customer would not fit into an item."""
+    kept = {"metadata": dict(customer.metadata), "tags": customer.tags}
+    text = json.dumps({"name": customer.name, **kept}, ensure_ascii=False)
+    check_size(size(text))
+    return text
+
+
+def customer_from_json(text: str, of: str, created_at: int, version: int) -> Customer:
+    kept = json.loads(text)
+    return Customer(of, kept["name"], created_at, kept["metadata"], tuple(kept["tags"]), version)
 
 
 def agent_to_json(agent: Agent) -> str:

@@ -1,5 +1,6 @@
-"""The wake-up as a message body."""
+"""The wake-up as a message body, and when it may be sent."""
 
+import re
 from dataclasses import asdict
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from cueline.errors import InvalidRequest
 
 MAX_DELAY = 900
 """Seconds; what a queue can hold a message back."""
+_SCHEDULE = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 _SessionId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+$")]
 
@@ -54,3 +56,10 @@ def checked_delay(delay: int) -> int:
     if not 0 <= delay <= MAX_DELAY:
         raise ValueError(f"A wake-up is delayed by 0 to {MAX_DELAY} seconds, not {delay}.")
     return delay
+
+
+def checked_name(name: str) -> str:
+    """Of a schedule."""
+    if not _SCHEDULE.fullmatch(name):
+        raise ValueError(f"A schedule has up to 64 letters, digits, -, _ or ., not {name!r}.")
+    return name

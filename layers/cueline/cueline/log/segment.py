@@ -52,9 +52,23 @@ class Segment:
         if mark is None:
             return replace(self, marks=others)
         events = list(self.events)
+        notes = self.notes
         if mark == "erased":
             events[offset - self.at] = erased(events[offset - self.at])
-        return replace(self, events=tuple(events), marks={**others, offset: mark})
+            notes = {o: n for o, n in notes.items() if o != offset}
+        return replace(self, events=tuple(events), marks={**others, offset: mark}, notes=notes)
+
+    def annotated(
+        self, offset: int, change: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    ) -> "Segment":
+        """With what `change` makes of the metadata at `offset`; unchanged where that is the same,
+        or what was said there is erased."""
+        if self.marks.get(offset) == "erased":
+            return self
+        own = getattr(self.events[offset - self.at], "metadata", {})
+        before = self.notes.get(offset, own)
+        after = change(before)
+        return self if after == before else replace(self, notes={**self.notes, offset: after})
 
 
 def record(

@@ -2,6 +2,7 @@
 
 from cueline.adapters.dynamodb.agents import DynamoAgents
 from cueline.adapters.dynamodb.beats import DynamoBeats
+from cueline.adapters.dynamodb.customers import DynamoCustomers
 from cueline.adapters.dynamodb.keys import DynamoKeys
 from cueline.adapters.dynamodb.log import DynamoLog
 from cueline.adapters.dynamodb.sessions import DynamoSessions
@@ -11,6 +12,7 @@ from cueline.adapters.dynamodb.sweeper import DynamoSweeper
 __all__ = [
     "DynamoAgents",
     "DynamoBeats",
+    "DynamoCustomers",
     "DynamoKeys",
     "DynamoLog",
     "DynamoSessions",

@@ -2,48 +2,62 @@
 
 `session` below is the global id, `<agent key>.<session key>`.
 
-| entity  | pk        | sk                       | list                 | rank               |
-|---------|-----------|--------------------------|----------------------|--------------------|
-| agent   | agent key | AGENT                    | agents               | <created_at>#<key> |
-| session | session   | META                     | sessions#<agent key> | <created_at>#<key> |
-| segment | session   | E#<incarnation>#<offset> |                      |                    |
-| beat    | session   | B#<incarnation>#<turn>   |                      |                    |
-| keyed   | session   | R#<incarnation>#<digest> |                      |                    |
-| API key | key#<id>  | KEY                      | keys                 | <created_at>#<id>  |
-| spend   | spend#<a> | D#<day>                  |                      |                    |
+| entity   | pk            | sk                       | list                 | rank               |
+|----------|---------------|--------------------------|----------------------|--------------------|
+| agent    | agent key     | AGENT                    | agents               | <created_at>#<key> |
+| session  | session       | META                     | sessions#<agent key> | <created_at>#<key> |
+| segment  | session       | E#<incarnation>#<offset> |                      |                    |
+| beat     | session       | B#<incarnation>#<turn>   |                      |                    |
+| keyed    | session       | R#<incarnation>#<digest> |                      |                    |
+| customer | customer#<id> | CUSTOMER                 | customers            | <created_at>#<id>  |
+| API key  | key#<id>      | KEY                      | keys                 | <created_at>#<id>  |
+| spend    | spend#<a>     | D#<day>                  |                      |                    |
 
 A key of an agent or a session has neither `.` nor `#`, so no partition is two things. Numbers in
 keys are zero padded: incarnation 15 digits, offset 10, created_at 15. A keyed item is what an
 idempotency key (its digest) stands for; it sorts after META, so no tail ever reads it. `<a>` is an
-account, mostly an API key's id, and the day is 2026-11-21.
+account, mostly an API key's id, and the day is 2026-11-21. A customer's id is any text.
 
-A segment is written once, and then only its `marks` change: a JSON object from offsets to marks,
-which is there where an event has one. With a mark `erased` its event in `events` is emptied.
+A segment is written once, and then only its `marks` and `notes` change: each a JSON object by
+offset, which is there where an event has a mark, or other metadata than it was written with. With
+a mark `erased` its event in `events` is emptied.
 
-| access pattern                           | index     | condition                          |
-|------------------------------------------|-----------|------------------------------------|
-| tail: META, then segments, newest first  | table     | sk from E# to META, backwards      |
-| read: events after an offset             | table     | sk from E#<inc>#<after - 15>       |
-| append                                   | table     | Put where the key is free          |
-| mark an event                            | table     | Update where the marks are as read |
-| append a keyed input                     | table     | both Puts, in one transaction      |
-| what was appended next, or under a key   | table     | Get                                |
-| newest segment of all, of an incarnation | table     | sk in E#, E#<inc>, backwards, one  |
-| what to sweep                            | table     | sk below E#, B#, R#<inc + 1>       |
-| an agent, a beat, an API key, a spend    | table     | Get                                |
-| agents; sessions of an agent; API keys   | ListIndex | list, rank above the last one seen |
+A session is in the list of its agent, and in the `shard` (`sessions#0` to `sessions#7`, by a hash
+of its id) that has it for a list of all.
 
-Reads of the table are strongly consistent. Those of the index lag, and decide nothing.
+| access pattern                            | index         | condition                          |
+|-------------------------------------------|---------------|------------------------------------|
+| tail: META, then segments, newest first   | table         | sk from E# to META, backwards      |
+| read: events after an offset              | table         | sk from E#<inc>#<after - 15>       |
+| append                                    | table         | Put where the key is free          |
+| mark or annotate an event                 | table         | Update where both are as read      |
+| append a keyed input                      | table         | both Puts, in one transaction      |
+| what was appended next, or under a key    | table         | Get                                |
+| newest segment of all, of an incarnation  | table         | sk in E#, E#<inc>, backwards, one  |
+| what to sweep                             | table         | sk below E#, B#, R#<inc + 1>       |
+| agent, beat, customer, API key, spend     | table         | Get                                |
+| agents; an agent's sessions; customers;   | ListIndex     | list, rank above the last one seen |
+| API keys                                  |               |                                    |
+| sessions of all agents                    | SessionsIndex | shard, one after the other         |
+
+Reads of the table are strongly consistent, but for those of what was appended next by who asks
+again anyway. Those of the indexes lag, and decide nothing.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 from cueline.adapters.expiry import hint_of
-from cueline.adapters.marks import marks_from_json, marks_to_json
+from cueline.adapters.marks import (
+    marks_from_json,
+    marks_to_json,
+    notes_from_json,
+    notes_to_json,
+)
 from cueline.adapters.page_keys import rank
-from cueline.adapters.sizes import metadata_to_json, segment_size, segment_to_json
+from cueline.adapters.session_texts import FIELDS, session_fields, session_to_texts
+from cueline.adapters.sizes import segment_size, segment_to_json
 from cueline.log.events import Mark, Recorded, events_from_json, events_to_json
 from cueline.log.segment import Keyed, Segment, Session, record
 from cueline.log.state import State, state_from_json, state_to_json
@@ -52,6 +66,9 @@ Item = Mapping[str, Any]
 """Attributes as the low-level API and the table's stream have them."""
 
 INDEX = "ListIndex"
+SESSIONS_INDEX = "SessionsIndex"
+SHARDS = 8
+"""Of the index of all sessions: one alone could not take the writes of so many."""
 META = "META"
 FIRST_SEGMENT = "E#"
 AFTER_SEGMENTS = "E$"
@@ -118,6 +135,10 @@ def sessions_list(agent_key: str) -> str:
     return f"sessions#{agent_key}"
 
 
+def shards() -> Sequence[str]:
+    return [f"sessions#{n}" for n in range(SHARDS)]
+
+
 def attempt_of(item: Item) -> str:
     """Of the write that made this item: a writer knows its own by it."""
     return str(item["attempt"]["S"])
@@ -143,6 +164,7 @@ def segment_to_item(session: str, incarnation: int, segment: Segment) -> dict[st
     """Raises TooLarge."""
     events, state = segment_to_json(segment)
     marks = {"marks": marks_attribute(segment)} if segment.marks else {}
+    notes = {"notes": notes_attribute(segment)} if segment.notes else {}
     return {
         **key_of(session, segment_sk(incarnation, segment.at)),
         "events": text(events),
@@ -152,6 +174,7 @@ def segment_to_item(session: str, incarnation: int, segment: Segment) -> dict[st
         "written_at": number(segment.written_at),
         "trace_id": text(segment.trace_id),
         **marks,
+        **notes,
     }
 
 
@@ -164,6 +187,7 @@ def segment_from_item(item: Item) -> Segment:
         written_at=int(item["written_at"]["N"]),
         trace_id=item["trace_id"]["S"],
         marks=marks_in(item),
+        notes=notes_in(item),
     )
 
 
@@ -179,6 +203,14 @@ def marks_in(item: Item) -> dict[int, Mark]:
     return marks_from_json(item["marks"]["S"]) if "marks" in item else {}
 
 
+def notes_attribute(segment: Segment) -> Item:
+    return text(notes_to_json(segment.notes))
+
+
+def notes_in(item: Item) -> dict[int, dict[str, Any]]:
+    return notes_from_json(item["notes"]["S"]) if "notes" in item else {}
+
+
 def blanked(item: Item) -> bool:
     return bool(item["n"]["N"] == "0")
 
@@ -186,7 +218,8 @@ def blanked(item: Item) -> bool:
 def recorded_in(item: Item) -> tuple[Recorded, ...]:
     """The segment's events, without a look at its state."""
     events, written_at = events_from_json(item["events"]["S"]), int(item["written_at"]["N"])
-    return record(offset_in(item), written_at, item["trace_id"]["S"], events, marks_in(item))
+    marks, notes = marks_in(item), notes_in(item)
+    return record(offset_in(item), written_at, item["trace_id"]["S"], events, marks, notes)
 
 
 def size_of(item: Item) -> int:
@@ -198,6 +231,7 @@ def size_of(item: Item) -> int:
         attempt_of(item),
         item["trace_id"]["S"],
         item["marks"]["S"] if "marks" in item else "",
+        item["notes"]["S"] if "notes" in item else "",
     )
 
 
@@ -223,22 +257,20 @@ def keyed_from_item(item: Item) -> Keyed:
 
 def session_to_item(session: Session, attempt: str, now: int) -> dict[str, Item]:
     """`now` in ms decides the collector's hint. Raises TooLarge."""
-    item = {
+    item: dict[str, Item] = {
         **key_of(session.id, META),
         "list": text(sessions_list(session.agent_key)),
         "rank": text(rank(session.created_at, session.session_key)),
+        "shard": text(shards()[crc32(session.id.encode()) % SHARDS]),
         "incarnation": number(session.incarnation),
-        "name": text(session.name),
-        "metadata": text(metadata_to_json(session)),
         "enabled": {"BOOL": session.enabled},
         "tti_minutes": number(session.tti_minutes),
         "created_at": number(session.created_at),
         "version": number(session.version),
         "mark": text(session.mark),
         "attempt": text(attempt),
+        **{name: text(value) for name, value in session_to_texts(session).items()},
     }
-    if session.description is not None:
-        item["description"] = text(session.description)
     if session.building:
         item["building"] = {"BOOL": True}
     if until := hint_of(session, now):
@@ -248,18 +280,17 @@ def session_to_item(session: Session, attempt: str, now: int) -> dict[str, Item]
 
 def session_from_item(item: Item) -> Session:
     agent_key, _, session_key = item["pk"]["S"].partition(".")
+    texts = {name: str(item[name]["S"]) for name in FIELDS if name in item}
     return Session(
         agent_key=agent_key,
         session_key=session_key,
         incarnation=incarnation_of(item),
-        name=item["name"]["S"],
         created_at=int(item["created_at"]["N"]),
-        description=item["description"]["S"] if "description" in item else None,
-        metadata=json.loads(item["metadata"]["S"]),
         enabled=item["enabled"]["BOOL"],
         tti_minutes=int(item["tti_minutes"]["N"]),
         version=version_of(item),
         mark=item["mark"]["S"] if "mark" in item else "",
         building="building" in item,
         collect_at=int(item["ttl"]["N"]) if "ttl" in item else 0,
+        **session_fields(texts),
     )

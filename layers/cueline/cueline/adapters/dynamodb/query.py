@@ -1,4 +1,4 @@
-"""The two queries that there are: a stretch of a partition, and a part of a list."""
+"""The queries that there are: a stretch of a partition, a part of a list, and all of one."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
@@ -81,3 +81,26 @@ def listed(
     items = [from_item(item) for item in found[:limit]]
     following = page_key(name, found[limit - 1]["rank"]["S"]) if len(found) > limit else None
     return Page(items, following)
+
+
+def everything(
+    client: "DynamoDBClient", table: str, index: str, attribute: str, name: str
+) -> Iterator[Item]:
+    """All whose `attribute`, by which the index has them, is `name`: in the order of their ranks.
+
+    Page by page, as far as somebody asks. Lags behind the writes.
+    """
+    request: QueryInputTypeDef = {
+        "TableName": table,
+        "IndexName": index,
+        "KeyConditionExpression": "#attribute = :name",
+        "ExpressionAttributeNames": {"#attribute": attribute},
+        "ExpressionAttributeValues": {":name": text(name)},
+    }
+    while True:
+        with answering("DynamoDB"):
+            answer = client.query(**request)
+        yield from answer["Items"]
+        if "LastEvaluatedKey" not in answer:
+            return
+        request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]

@@ -1,14 +1,15 @@
-"""Items that have nothing to do with a log: agents, API keys, beats, and what was spent."""
+"""Items that have nothing to do with a log: agents, customers, API keys, beats, and spending."""
 
 import json
 
-from cueline.adapters.dynamodb.items import Item, beat_sk, key_of, number, text
+from cueline.adapters.dynamodb.items import Item, beat_sk, key_of, number, text, version_of
 from cueline.adapters.page_keys import rank
-from cueline.adapters.sizes import agent_to_json
+from cueline.adapters.sizes import agent_to_json, customer_from_json, customer_to_json
 from cueline.engine.agent import Agent
-from cueline.engine.ports import Key, Secret, Spend
+from cueline.engine.ports import Customer, Key, Secret, Spend
 
 AGENTS = "agents"
+CUSTOMERS = "customers"
 KEYS = "keys"
 
 
@@ -33,6 +34,35 @@ def agent_to_item(agent: Agent, attempt: str) -> dict[str, Item]:
 
 def agent_from_item(item: Item) -> Agent:
     return Agent.model_validate_json(item["agent"]["S"])
+
+
+# --- customers -----------------------------------------------------------------------------------
+
+
+def customer_key(of: str) -> dict[str, Item]:
+    return key_of(f"customer#{of}", "CUSTOMER")
+
+
+def customer_to_item(customer: Customer, attempt: str) -> dict[str, Item]:
+    """Raises TooLarge."""
+    return {
+        **customer_key(customer.id),
+        "list": text(CUSTOMERS),
+        "rank": text(rank(customer.created_at, customer.id)),
+        "customer": text(customer_to_json(customer)),
+        "created_at": number(customer.created_at),
+        "version": number(customer.version),
+        "attempt": text(attempt),
+    }
+
+
+def customer_from_item(item: Item) -> Customer:
+    return customer_from_json(
+        item["customer"]["S"],
+        item["pk"]["S"].removeprefix("customer#"),
+        int(item["created_at"]["N"]),
+        version_of(item),
+    )
 
 
 # --- API keys ------------------------------------------------------------------------------------

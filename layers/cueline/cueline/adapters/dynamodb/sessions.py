@@ -1,6 +1,7 @@
 """META items: written under conditions, so that nobody's change is lost."""
 
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -10,14 +11,16 @@ from cueline.adapters.answers import answering, code_of
 from cueline.adapters.dynamodb.conflicts import FREE, UNCHANGED, ConditionFailed, put, settled
 from cueline.adapters.dynamodb.items import (
     META,
+    SESSIONS_INDEX,
     attempt_of,
     key_of,
     number,
     session_from_item,
     session_to_item,
     sessions_list,
+    shards,
 )
-from cueline.adapters.dynamodb.query import listed
+from cueline.adapters.dynamodb.query import everything, listed
 from cueline.adapters.dynamodb.records import agent_key
 from cueline.engine.ports import Clock, Page
 from cueline.errors import AgentNotFound
@@ -122,6 +125,11 @@ class DynamoSessions:
     def list(self, agent_key: str, limit: int, page_key: str | None) -> Page[Session]:
         name = sessions_list(agent_key)
         return listed(self._client, self._table, name, limit, page_key, session_from_item)
+
+    def all(self) -> Iterator[Session]:
+        for shard in shards():
+            found = everything(self._client, self._table, SESSIONS_INDEX, "shard", shard)
+            yield from map(session_from_item, found)
 
 
 def _unmet(error: ClientError) -> bool:

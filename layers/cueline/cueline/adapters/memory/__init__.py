@@ -6,10 +6,12 @@ Nothing outlives the process. Safe to use from several threads.
 from cueline.adapters.memory.log import MemoryBeats, MemoryLog, MemorySweeper
 from cueline.adapters.memory.records import (
     MemoryAgents,
+    MemoryCustomers,
     MemoryKeys,
     MemorySessions,
     MemorySpending,
 )
+from cueline.adapters.memory.schedules import MemorySchedules
 from cueline.adapters.memory.store import Store
 from cueline.adapters.memory.wake_ups import MemoryWakeUps
 from cueline.engine.ports import Clock, Ports
@@ -17,8 +19,10 @@ from cueline.engine.ports import Clock, Ports
 __all__ = [
     "MemoryAgents",
     "MemoryBeats",
+    "MemoryCustomers",
     "MemoryKeys",
     "MemoryLog",
+    "MemorySchedules",
     "MemorySessions",
     "MemorySpending",
     "MemorySweeper",
@@ -40,5 +44,7 @@ def memory_ports(clock: Clock) -> Ports:
         wake_ups=MemoryWakeUps(clock),
         keys=MemoryKeys(store),
         spending=MemorySpending(store),
+        customers=MemoryCustomers(store),
+        schedules=MemorySchedules(),
         clock=clock,
     )

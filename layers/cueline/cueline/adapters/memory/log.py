@@ -1,10 +1,12 @@
 """The log, its heartbeats and its sweeper, in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 from cueline.adapters.expiry import keyed_until
 from cueline.adapters.memory.store import Store, Stored, Taken
+from cueline.adapters.sizes import check_note, check_noted
 from cueline.engine.ports import Clock
 from cueline.log.events import Mark, Recorded
 from cueline.log.segment import Head, Keyed, Segment, Tail
@@ -61,7 +63,14 @@ class MemoryLog:
         taken = self._store.keyed.get(session, {}).get((incarnation, key))
         return taken if taken and taken.until > self._clock.now() // 1000 else None
 
-    def segment(self, session: str, incarnation: int, at: int) -> Segment | None:
+    def segment(
+        self,
+        session: str,
+        incarnation: int,
+        at: int,
+        *,
+        lags: bool = False,  # noqa: ARG002
+    ) -> Segment | None:
         with self._store.lock:
             found = self._store.log(session).get((incarnation, at))
         return found.at(at) if found else None
@@ -82,18 +91,41 @@ class MemoryLog:
         self, session: str, incarnation: int, offset: int, mark: Mark | None
     ) -> Recorded | None:
         with self._store.lock:
-            log = self._store.log(session)
-            own = sorted(at for inc, at in log if inc == incarnation)
-            before = [at for at in own if at <= offset]
-            if not before or log[incarnation, own[-1]].at(own[-1]).state.deleted:
-                return None
-            place = (incarnation, before[-1])
-            found = log[place].at(before[-1])
-            if offset >= found.end:
+            found = self._holder(session, incarnation, offset)
+            if not found:
                 return None
             new = found.marked(offset, mark)
-            log[place] = Stored.of(new)
+            self._store.log(session)[incarnation, new.at] = Stored.of(new)
         return new.recorded()[offset - new.at]
+
+    def annotate(
+        self,
+        session: str,
+        incarnation: int,
+        offset: int,
+        change: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    ) -> Recorded | None:
+        with self._store.lock:
+            found = self._holder(session, incarnation, offset)
+            if not found or found.marks.get(offset) == "erased":
+                return None
+            new = found.annotated(offset, change)
+            if new is not found:
+                check_note(new.notes[offset])
+                stored = Stored.of(new)
+                check_noted(stored.size(session))
+                self._store.log(session)[incarnation, new.at] = stored
+        return new.recorded()[offset - new.at]
+
+    def _holder(self, session: str, incarnation: int, offset: int) -> Segment | None:
+        """The segment with this event, where there is one and it is not deleted."""
+        log = self._store.log(session)
+        own = sorted(at for inc, at in log if inc == incarnation)
+        before = [at for at in own if at <= offset]
+        if not before or log[incarnation, own[-1]].at(own[-1]).state.deleted:
+            return None
+        found = log[incarnation, before[-1]].at(before[-1])
+        return found if offset < found.end else None
 
 
 class MemoryBeats:

@@ -1,7 +1,6 @@
-"""Agents, sessions' METAs and API keys, in memory."""
+"""Agents, sessions' METAs, customers and API keys, in memory."""
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
@@ -9,9 +8,10 @@ from cueline.adapters import expiry
 from cueline.adapters.memory.store import Store
 from cueline.adapters.page_keys import page_key as page_key_of
 from cueline.adapters.page_keys import rank, rank_in
-from cueline.adapters.sizes import agent_to_json, metadata_to_json
+from cueline.adapters.session_texts import session_fields, session_to_texts
+from cueline.adapters.sizes import agent_to_json, customer_from_json, customer_to_json
 from cueline.engine.agent import Agent
-from cueline.engine.ports import Clock, Key, Page, Spend
+from cueline.engine.ports import Clock, Customer, Key, Page, Spend
 from cueline.errors import AgentExists, AgentNotFound
 from cueline.log.segment import Session
 
@@ -108,10 +108,54 @@ class MemorySessions:
             }
         return _page(ranked.items(), f"sessions#{agent_key}", limit, page_key)
 
+    def all(self) -> Iterator[Session]:
+        with self._store.lock:
+            found = [*self._store.sessions.values()]
+        yield from found
+
     def _copy(self, session: Session) -> Session:
         """As a table would keep it. Raises TooLarge."""
         hint = expiry.hint_of(session, self._clock.now())
-        return replace(session, metadata=json.loads(metadata_to_json(session)), collect_at=hint)
+        return replace(session, **session_fields(session_to_texts(session)), collect_at=hint)
+
+
+class MemoryCustomers:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def create(self, customer: Customer) -> bool:
+        new = _kept(customer)
+        with self._store.lock:
+            return self._store.customers.setdefault(customer.id, new) is new
+
+    def get(self, customer: str) -> Customer | None:
+        with self._store.lock:
+            found = self._store.customers.get(customer)
+        return _kept(found) if found else None
+
+    def replace(self, customer: Customer) -> bool:
+        new = _kept(customer)
+        with self._store.lock:
+            found = self._store.customers.get(customer.id)
+            if not found or found.version != customer.version - 1:
+                return False
+            self._store.customers[customer.id] = new
+            return True
+
+    def remove(self, customer: str) -> bool:
+        with self._store.lock:
+            return self._store.customers.pop(customer, None) is not None
+
+    def all(self) -> Iterator[Customer]:
+        with self._store.lock:
+            ranked = {rank(c.created_at, c.id): c for c in self._store.customers.values()}
+        yield from (_kept(ranked[place]) for place in sorted(ranked))
+
+
+def _kept(customer: Customer) -> Customer:
+    """As a table would keep it. Raises TooLarge."""
+    text = customer_to_json(customer)
+    return customer_from_json(text, customer.id, customer.created_at, customer.version)
 
 
 class MemoryKeys:

@@ -3,10 +3,15 @@
 import threading
 from dataclasses import dataclass, field
 
-from cueline.adapters.marks import marks_from_json, marks_to_json
+from cueline.adapters.marks import (
+    marks_from_json,
+    marks_to_json,
+    notes_from_json,
+    notes_to_json,
+)
 from cueline.adapters.sizes import segment_size, segment_to_json
 from cueline.engine.agent import Agent
-from cueline.engine.ports import Key, Spend
+from cueline.engine.ports import Customer, Key, Spend
 from cueline.log.events import Recorded, events_from_json
 from cueline.log.segment import Keyed, Segment, Session, record
 from cueline.log.state import State, state_from_json, state_to_json
@@ -25,26 +30,43 @@ class Stored:
     written_at: int
     trace_id: str
     marks: str = ""
+    notes: str = ""
 
     @classmethod
     def of(cls, segment: Segment) -> "Stored":
         events, state = segment_to_json(segment)
-        marks = marks_to_json(segment.marks)
-        return cls(events, state, segment.attempt, segment.written_at, segment.trace_id, marks)
+        return cls(
+            events,
+            state,
+            segment.attempt,
+            segment.written_at,
+            segment.trace_id,
+            marks_to_json(segment.marks),
+            notes_to_json(segment.notes),
+        )
 
     def at(self, at: int) -> Segment:
         events, state = events_from_json(self.events), state_from_json(self.state)
-        marks = marks_from_json(self.marks)
-        return Segment(at, events, state, self.attempt, self.written_at, self.trace_id, marks)
+        marks, notes = marks_from_json(self.marks), notes_from_json(self.notes)
+        return Segment(
+            at, events, state, self.attempt, self.written_at, self.trace_id, marks, notes
+        )
 
     def size(self, session: str) -> int:
         return segment_size(
-            session, self.events, self.state, self.attempt, self.trace_id, self.marks
+            session,
+            self.events,
+            self.state,
+            self.attempt,
+            self.trace_id,
+            self.marks,
+            self.notes,
         )
 
     def recorded(self, at: int) -> tuple[Recorded, ...]:
-        events, marks = events_from_json(self.events), marks_from_json(self.marks)
-        return record(at, self.written_at, self.trace_id, events, marks)
+        marks, notes = marks_from_json(self.marks), notes_from_json(self.notes)
+        events = events_from_json(self.events)
+        return record(at, self.written_at, self.trace_id, events, marks, notes)
 
     def blank(self) -> "Stored":
         state = state_to_json(State(deleted=True))
@@ -70,6 +92,7 @@ class Store:
     agents: dict[str, Agent] = field(default_factory=dict)
     beats: dict[str, dict[tuple[int, str], int]] = field(default_factory=dict)
     keyed: dict[str, dict[tuple[int, str], Taken]] = field(default_factory=dict)
+    customers: dict[str, Customer] = field(default_factory=dict)
     keys: dict[str, Key] = field(default_factory=dict)
     spent: dict[tuple[str, str], Spend] = field(default_factory=dict)
     """By account and day."""
