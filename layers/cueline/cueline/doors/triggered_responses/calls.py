@@ -1,0 +1,75 @@
+"""One request of the door, and what a route is."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cueline.doors.agent_events.creation import Creation
+from cueline.doors.agent_events.idempotency import idempotency_key
+from cueline.doors.triggered_responses import keys
+from cueline.doors.triggered_responses.wire import body_of
+from cueline.engine.ports import Ports
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Path parameters as they stand in the path; the query decoded, with all values of each name.
+
+    Header names are lower case. `caller` is who was let in.
+    """
+
+    ports: Ports
+    request_id: str
+    caller: str
+    path: Mapping[str, str]
+    query: Mapping[str, Sequence[str]]
+    headers: Mapping[str, str]
+    body: str | None
+    is_base64: bool = False
+    lease: int = 30
+    """Seconds after which a turn whose host is silent may be taken over."""
+
+    @property
+    def agent(self) -> str:
+        return keys.agent_key_in(self.path["agent_id"])
+
+    @property
+    def customer(self) -> str:
+        return keys.customer_id_in(self.path["customer_id"])
+
+    @property
+    def guideline(self) -> str:
+        return keys.guideline_id_in(self.path["guideline_id"])
+
+    @property
+    def session(self) -> tuple[str, str]:
+        """The keys of its agent and of itself."""
+        return keys.session_id_in(self.path["session_id"])
+
+    @property
+    def event(self) -> str:
+        return keys.event_id_in(self.path["event_id"])
+
+    @property
+    def trace_id(self) -> str:
+        return keys.trace_id(self.request_id, self.ports.clock)
+
+    @property
+    def json(self) -> dict[str, Any]:
+        content_type = self.headers.get("content-type", "")
+        return body_of(self.body, self.is_base64, content_type)
+
+    @property
+    def creation(self) -> Creation:
+        """For a POST that makes something."""
+        return Creation(self.caller, idempotency_key(self.headers), self.json)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`path` is as in an API's definition; `answer` gives what is JSON, or None for no body."""
+
+    method: str
+    path: str
+    answer: Callable[[Call], Any]
+    status: int = 200
