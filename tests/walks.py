@@ -150,9 +150,10 @@ class Walk:
     def stop(self) -> None:
         self.add(*self.interrupted())
 
-    def interrupted(self) -> tuple[TurnInterrupted, ...]:
+    def interrupted(self) -> tuple[Event, ...]:
         ended = interruption(self.state)
-        self.stopped += [event.turn for event in ended if event.turn in self.speaking]
+        turns = [event.turn for event in ended if isinstance(event, TurnInterrupted)]
+        self.stopped += [turn for turn in turns if turn in self.speaking]
         return ended
 
     def fork(self) -> None:

@@ -10,10 +10,20 @@ from cueline.doors.agent_events.events import to_wire
 from cueline.engine.fork import closing, copied, packs
 from cueline.engine.model import ModelRequest
 from cueline.log.conversation import conversation
-from cueline.log.events import Event, Input, Recorded, TurnBegan, TurnSuspended
+from cueline.log.events import (
+    Acknowledged,
+    Answered,
+    Event,
+    Input,
+    Recorded,
+    TriggerScheduled,
+    TurnBegan,
+    TurnSuspended,
+)
 from cueline.log.fold import reduce
 from cueline.log.segment import LARGEST_PACK, MAX_EVENTS, Session
 from cueline.log.state import State
+from cueline.log.triggers import Trigger
 from tests.history import problems_of, problems_of_templates
 from tests.walks import Walk
 
@@ -26,7 +36,7 @@ def log(events: Sequence[Event]) -> list[Recorded]:
 
 
 def fork(events: Sequence[Event], cut: int) -> list[Event]:
-    kept = [copied(event) for event in events[:cut]]
+    kept = [copied(recorded) for recorded in log(events[:cut])]
     return [*kept, *closing(reduce(State(), 0, kept), cut, "fork")]
 
 
@@ -76,7 +86,15 @@ def test_a_turn_that_waits_for_several_decisions_ends() -> None:
 
 
 def test_what_is_said_again_in_a_fork_is_no_repeat() -> None:
-    assert copied(Input(texts=("hi",), digest="d")) == Input(texts=("hi",))
+    (said,) = log([Input(texts=("hi",), digest="d")])
+    assert copied(said) == Input(texts=("hi",))
+
+
+def test_what_was_to_come_by_itself_comes_in_its_own_session_only() -> None:
+    answer = Answered(turn="t", inputs=(0,), text="yes", follow_up=60)
+    scheduled = TriggerScheduled(due=1, trigger=Trigger())
+    copies = [copied(recorded) for recorded in log([answer, scheduled])]
+    assert copies == [Answered(turn="t", inputs=(0,), text="yes"), Acknowledged(input=1)]
 
 
 @given(st.lists(st.integers(0, LARGEST_PACK + 1_000), max_size=60))

@@ -17,6 +17,7 @@ CuelineError
       + AgentExists
       + SessionExists
       + AgentInUse            it still has sessions
+      + ManualMode            people answer in this session, not the agent
       + TurnRunning           another turn is being run in this session
   + IdempotencyKeyReused      the same key came with another body
   + TooManyPending            the session has more waiting inputs than it may hold
@@ -119,6 +120,16 @@ class SessionExists(Conflict):
 
 class AgentInUse(Conflict):
     code = "agent_in_use"
+
+
+class ManualMode(Conflict):
+    code = "manual_mode"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This session is in manual mode: people answer in it. Give the trigger guidelines, or "
+            "set the mode to auto."
+        )
 
 
 class TurnRunning(Conflict):

@@ -5,9 +5,16 @@ from dataclasses import dataclass
 
 from cueline.engine.append import IdempotencyKey, KeyTakenError, Writer
 from cueline.engine.ports import Ports, WakeUp
+from cueline.engine.takeover import begun
 from cueline.engine.wake import GRACE, arm
-from cueline.errors import CallNotWaiting, SessionNotFound, TooManyPending, TurnRunning
-from cueline.log.events import Event, Input, TurnBegan
+from cueline.errors import (
+    CallNotWaiting,
+    ManualMode,
+    SessionNotFound,
+    TooManyPending,
+    TurnRunning,
+)
+from cueline.log.events import Acknowledged, Event, Input, Posted
 from cueline.log.fold import reduce
 from cueline.log.segment import Head, Segment, Tail
 from cueline.log.state import MAX_PENDING, State, interruption, next_batch, offsets, waiting_asides
@@ -39,6 +46,11 @@ class Accepted:
     segment: Segment
     turn: str | None
 
+    @property
+    def answered_by_people(self) -> bool:
+        """It is no input for the agent: the session is in manual mode."""
+        return isinstance(self.segment.events[self.offset - self.segment.at], Posted)
+
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
@@ -52,10 +64,10 @@ def accept(
     ports: Ports, writer: Writer, tail: Tail, arrival: Arrival, lease: int, *, hosts: bool
 ) -> Accepted | Repeated:
     """Appends the input, and begins a turn with it where its caller `hosts` and nothing else must
-    come first.
+    come first. In manual mode what is said is left to people, and only guided triggers speak.
 
     Raises TurnRunning where another turn is open and the input does not queue, TooManyPending,
-    CallNotWaiting, IdempotencyKeyReused, SessionNotFound.
+    CallNotWaiting, ManualMode, IdempotencyKeyReused, SessionNotFound.
     """
     known = writer.known(tail.head.incarnation, arrival.key)
     if known is not None:
@@ -80,6 +92,10 @@ def accept(
         repeated = _repeated(state, arrival, tail, ports.clock.now())
         if repeated is not None:
             return ()
+        new = arrival.input
+        if state.mode == "manual" and not (new.guided or new.compact or new.decision):
+            place, began = at, False
+            return (_for_people(new),)
         if state.open and not arrival.queues:
             raise TurnRunning(
                 "This session is answering another message. Send this one again later, or let it "
@@ -89,7 +105,6 @@ def accept(
             )
         if len(state.pending) >= MAX_PENDING:
             raise TooManyPending(f"{MAX_PENDING} inputs are waiting in this session already.")
-        new = arrival.input
         if new.policy == "decision":
             _check_waiting(state, new.call)
         if new.policy == "aside" and not state.open:
@@ -97,11 +112,14 @@ def accept(
         stopped = interruption(state) if new.policy == "interrupt" else ()
         place = at + len(stopped)
         after = reduce(state, at, (*stopped, new))
-        batch = offsets(next_batch(after))
-        began = may_begin and not after.open and place in batch
+        batch = next_batch(after)
+        began = may_begin and not after.open and place in offsets(batch)
         if began:
-            return (*stopped, new, TurnBegan(turn=turn, inputs=batch))
-        return (*stopped, new.model_copy(update={"attended": True}) if hosts else new)
+            return (*stopped, new, begun(turn, batch))
+        if hosts:
+            new = new.model_copy(update={"attended": True})
+        told = (Acknowledged(input=place),) if new.trace and not new.trigger else ()
+        return (*stopped, new, *told)
 
     build(tail.head.state, tail.head.at)  # refuses without a trace
     may_begin = began
@@ -116,13 +134,23 @@ def accept(
         return _attach(ports, writer, repeated, head, lease)
     if not segment:
         raise AssertionError("accept always builds events")
+    accepted = Accepted(place, head, segment, turn if began else None)
     if began and confirm:
         confirm(place)
-    elif arrival.input.policy != "silent":
+    elif not (arrival.input.policy == "silent" or accepted.answered_by_people):
         wake_up, delay = _wake_up(writer.session, place, head.state, lease)
-        stopped = len(segment.events) > 1
+        stopped = place > segment.at
         ports.wake_ups.send(wake_up, delay=GRACE if stopped else delay)
-    return Accepted(place, head, segment, turn if began else None)
+    return accepted
+
+
+def _for_people(said: Input) -> Posted:
+    """Raises ManualMode for a trigger: nobody but the agent could follow it."""
+    if said.trigger:
+        raise ManualMode
+    return Posted(
+        text="\n\n".join(said.texts), participant=said.participant, metadata=said.metadata
+    )
 
 
 def _check_waiting(state: State, call: str) -> None:

@@ -82,6 +82,10 @@ class Guideline(_Frozen):
     labels: tuple[str, ...] = ()
     priority: int = 0
     """The higher ones are told first."""
+    tags: tuple[str, ...] = ()
+    """As in the door that knows such; means nothing to the engine, as do the next two."""
+    composition_mode: str | None = None
+    track: bool = True
 
 
 # --- tools ---------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What comes of a model's answer: the turn's end, another step of the agent, or tool calls."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,19 +10,22 @@ from cueline.engine.call import Spoken
 from cueline.engine.host import Host
 from cueline.engine.model import ModelRequest, Said
 from cueline.engine.prompt import allowed_specs, request
+from cueline.engine.timers import silence_after_answer
 from cueline.engine.toolcalls import store_calls
 from cueline.errors import CuelineError, ModelError, TooLarge, TurnStopped
 from cueline.log.events import (
     Answered,
     Event,
+    Finished,
     Spoke,
     StepChanged,
     Thinking,
     ToolOutput,
     TurnFailed,
 )
-from cueline.log.state import State, covered
+from cueline.log.state import State, covered, ready
 from cueline.log.strict_json import loads, object_of, value_of
+from cueline.log.triggers import Trigger
 
 MOST_TRANSITIONS = 500
 MOST_MISFITS = 2
@@ -77,7 +81,7 @@ def fail(host: Host, failure: CuelineError) -> bool:
             retryable=failure.retryable,
             text=text if told else "",
         )
-        return (*said, ended) if told else (ended,)
+        return (*(said if told else ()), ended, *ready(mine))
 
     try:
         host.append(ending)
@@ -96,7 +100,10 @@ def _step(host: Host, agent: Agent) -> AgentStep:
 
 
 def _request(host: Host, agent: Agent, step: AgentStep, window: int) -> ModelRequest:
-    asked = request(agent, step, host.events, allowed_specs(step, host.specs), window)
+    rounds = host.work().model_calls
+    spoken = agent.max_iterations is not None and rounds >= agent.max_iterations
+    specs = () if spoken else allowed_specs(step, host.specs)
+    asked = request(agent, step, host.events, specs, window)
     return asked.saying(*host.misfits)
 
 
@@ -132,7 +139,9 @@ def _answer(host: Host, agent: Agent, step: AgentStep) -> bool:
     if following and host.work().transitions >= MOST_TRANSITIONS:
         why = f"The agent changed its step {MOST_TRANSITIONS} times in one turn; it was ended."
         return fail(host, TurnStopped("step_transition_limit_exceeded", why))
-    said = _said(host)
+    said, markers = _said(host), host.call.spoken.markers if host.call else None
+    matched = markers.ids(agent) if markers else ()
+    triggers = host.work().triggers
 
     def ending(state: State) -> tuple[Event, ...]:
         if not (mine := state.running(host.turn)):
@@ -141,6 +150,9 @@ def _answer(host: Host, agent: Agent, step: AgentStep) -> bool:
             spoke = (Spoke(turn=host.turn, text=text, schema_name=schema),) if text else ()
             changed = StepChanged(turn=host.turn, from_step=here, to_step=following)
             return (*said, *spoke, changed)
+        told = ready(mine, matched)
+        if _silent(state, triggers, text, aside=host.aside):
+            return (*said, Finished(turn=host.turn, inputs=covered(state, mine)), *told)
         again = step.reentry_step if step.reentry_step != here else None
         answered = Answered(
             turn=host.turn,
@@ -149,8 +161,9 @@ def _answer(host: Host, agent: Agent, step: AgentStep) -> bool:
             cut=bool(host.call and host.call.spoken.cut),
             schema_name=schema,
             step=again or "",
+            follow_up=0 if host.aside else silence_after_answer(agent, host.session, state),
         )
-        return (*said, answered)
+        return (*said, answered, *told)
 
     try:
         host.append(ending)
@@ -159,6 +172,13 @@ def _answer(host: Host, agent: Agent, step: AgentStep) -> bool:
     host.call = None  # what it said is stored
     host.misfits.clear()
     return True
+
+
+def _silent(state: State, triggers: Sequence[Trigger], text: str, *, aside: bool) -> bool:
+    """The model has nothing to say to a trigger, or the work that needed time is done by now."""
+    if aside and not state.open and any(trigger.buys_time for trigger in triggers):
+        return True
+    return bool(triggers) and not text.strip()
 
 
 def _too_large(host: Host) -> bool:

@@ -8,10 +8,12 @@ from cueline.engine.agent import Retries
 from cueline.engine.append import LIFETIME
 from cueline.engine.budget import Budget, Reserved
 from cueline.engine.call import Build, Call, Delta, Emit, Restarted
+from cueline.engine.guidelines import Markers
 from cueline.engine.host import Host
-from cueline.engine.model import ThinkingDelta, Usage
+from cueline.engine.model import TextDelta, ThinkingDelta, Usage
 from cueline.engine.reader import LOOK_EVERY
 from cueline.engine.steps import Stop, limit
+from cueline.engine.telling import tell_typing
 from cueline.errors import CuelineError, ModelError, TurnStopped, unexpected
 from cueline.log.events import ModelCalled
 
@@ -112,9 +114,9 @@ def _try(
     plain: bool,
     purpose: Literal["answer", "compaction"],
 ) -> CuelineError | None:
-    call = host.call = Call(
-        host.model, 0.0, host.emit if plain else _thinking(host), purpose, plain
-    )
+    call = host.call = Call(host.model, 0.0, _emit(host, plain=plain), purpose, plain)
+    if plain and purpose == "answer" and _may_mark(host):
+        call.spoken.markers = Markers()
     call.failure = _made(host, call, build, shrink)
     return call.failure
 
@@ -162,12 +164,21 @@ def _taken(call: Call) -> Usage:
     return Usage(0, 0) if _free(call) else call.usage()[0]
 
 
-def _thinking(host: Host) -> Emit:
+def _emit(host: Host, *, plain: bool) -> Emit:
     def emit(delta: Delta) -> None:
-        if isinstance(delta, ThinkingDelta):
+        if plain or isinstance(delta, ThinkingDelta):
             host.emit(delta)
+        if plain and isinstance(delta, TextDelta):
+            tell_typing(host)
 
-    return emit
+    turn = host.state.running(host.turn)
+    return emit if turn and (turn.trace or not plain) else host.emit
+
+
+def _may_mark(host: Host) -> bool:
+    turn = host.state.running(host.turn)
+    triggered = turn and any(i.trigger for i in turn.inputs)
+    return bool(triggered or (host.agent and host.agent.guidelines))
 
 
 def _shall_try_again(host: Host, error: ModelError, tries: int) -> bool:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
+from cueline.engine.guidelines import Markers
 from cueline.engine.model import (
     CallMade,
     Chunks,
@@ -47,6 +48,8 @@ class Spoken:
     text: list[str] = field(default_factory=list)
     calls: list[CallMade] = field(default_factory=list)
     cut: bool = False
+    markers: Markers | None = None
+    """Where the answer may have any: they are no part of its text."""
     usage: Usage | None = None
 
     @property
@@ -119,8 +122,7 @@ class Call:
                     return
                 match chunk:
                     case TextDelta():
-                        self.spoken.text.append(chunk.text)
-                        self.emit(chunk)
+                        self._say(chunk)
                     case ThinkingDelta():
                         self.spoken.thinking.append(chunk.text)
                         self.emit(chunk)
@@ -130,7 +132,19 @@ class Call:
                         self.spoken.usage = chunk
                     case End():
                         self.spoken.cut = chunk.reason == "length"
+                        if self.spoken.markers and (rest := self.spoken.markers.rest()):
+                            self._tell(TextDelta(rest))
                         return
         finally:
             self._chunks = None
             chunks.close()
+
+    def _say(self, said: TextDelta) -> None:
+        if not self.spoken.markers:
+            self._tell(said)
+        elif text := self.spoken.markers.feed(said.text):
+            self._tell(TextDelta(text))
+
+    def _tell(self, said: TextDelta) -> None:
+        self.spoken.text.append(said.text)
+        self.emit(said)

@@ -80,7 +80,7 @@ def _says(event: Event) -> bool:
     """Somebody is shown it: a call for a skill is but how that is loaded."""
     match event:
         case Input():
-            return bool(event.texts or event.skills)
+            return bool(event.texts or event.skills or event.trigger)
         case ToolInput() | ToolOutput():
             return bool(event.configuration) or event.tool != INVOKE_SKILL
     return True

@@ -17,7 +17,7 @@ from cueline.log.events import (
     InputsTaken,
     SkillLoaded,
 )
-from cueline.log.state import State, covered, offsets, steering
+from cueline.log.state import State, covered, offsets, ready, steering
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,9 @@ def finish(host: Host) -> bool:
 
     def build(state: State) -> tuple[Event, ...]:
         mine = state.running(host.turn)
-        return (Finished(turn=host.turn, inputs=covered(state, mine)),) if mine else ()
+        if not mine:
+            return ()
+        return (Finished(turn=host.turn, inputs=covered(state, mine)), *ready(mine))
 
     host.append(build)
     return True

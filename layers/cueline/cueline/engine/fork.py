@@ -14,11 +14,14 @@ from cueline.engine.reader import LOOK_EVERY, Reader
 from cueline.engine.window import ends
 from cueline.errors import InvalidRequest, SessionNotFound, Unavailable
 from cueline.log.events import (
+    Acknowledged,
+    Answered,
     CompactionAsked,
     Event,
     Input,
     InputsWithdrawn,
     Recorded,
+    TriggerScheduled,
     TurnBegan,
     size_of,
 )
@@ -77,10 +80,18 @@ def fork(ports: Ports, new: Session, source: Source, trace_id: str) -> Session:
     return finished
 
 
-def copied(event: Event) -> Event:
-    """Without what knows a repeat of it: whoever says it in the fork says it anew."""
-    if isinstance(event, Input) and event.digest:
-        return event.model_copy(update={"digest": ""})
+def copied(recorded: Recorded) -> Event:
+    """Without what knows a repeat of it: whoever says it in the fork says it anew.
+
+    And without what was to come by itself: it comes in the session that it was meant for.
+    """
+    match event := recorded.event:
+        case Input() if event.digest:
+            return event.model_copy(update={"digest": ""})
+        case Answered() if event.follow_up:
+            return event.model_copy(update={"follow_up": 0})
+        case TriggerScheduled():
+            return Acknowledged(input=recorded.offset)
     return event
 
 
@@ -123,7 +134,7 @@ def _copy(ports: Ports, made: Session, source: Source, trace_id: str) -> Head:
     head = Head(made.incarnation, 0, State())
     for pack in packs(_read(ports, source)):
         marks = {r.offset: r.mark for r in pack if r.mark}
-        events = [copied(r.event) for r in pack]
+        events = [copied(r) for r in pack]
         new = replace(_segment(ports, head, events, trace_id), marks=marks)
         head = _put(ports, made, head, replace(new, written_at=pack[-1].created_at))
     rest = closing(head.state, head.at, ports.clock.id())
@@ -170,6 +181,6 @@ def _await(ports: Ports, made: Session, head: Head, asked_at: int, until: float)
     reader = Reader(ports.log, made.id, head)
     while ports.clock.monotonic() < until:
         reader.look()
-        if reader.state.deleted or any(ends(r.event, asked_at) for r in reader.passed):
+        if reader.state.deleted or any(ends(r, asked_at) for r in reader.passed):
             return
         ports.clock.sleep(LOOK_EVERY)

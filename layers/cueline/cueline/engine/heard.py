@@ -35,7 +35,7 @@ class Heard:
             if self.over:
                 return
             self.events.append(one)
-            if ends(one.event, self.offset):
+            if ends(one, self.offset):
                 self.ended, self.over = True, not isinstance(one.event, TurnInterrupted)
             elif isinstance(one.event, PartlyAnswered) and one.event.turn in self._turns:
                 self.over = True
@@ -47,7 +47,7 @@ class Heard:
             self._turns.add(turn)
         if self.since is not None:
             self.emit(one)
-        elif one.offset == self.offset or turn in self._turns or ends(one.event, self.offset):
+        elif one.offset == self.offset or turn in self._turns or ends(one, self.offset):
             taken = (r for r in self.events if isinstance(r.event, Input) and r.offset in inputs)
             for told in (*taken, one):
                 if told.offset not in self._told:

@@ -52,12 +52,15 @@ class Limits:
     """Stands for every agent's own, where the provider has but one."""
     model_parameters: Mapping[str, Any] = field(default_factory=dict)
     """Under every agent's own."""
+    default_model: str = ""
+    """Of agents that name none."""
 
     def configured(self, agent: Agent | None) -> Agent | None:
         """The agent as this deployment runs it."""
-        if not agent or not (self.model_name or self.model_parameters):
+        model = self.model_name or (agent.model if agent else "") or self.default_model
+        if not agent or (model == agent.model and not self.model_parameters):
             return agent
-        model, parameters = self.model_name or agent.model, dict(self.model_parameters)
+        parameters = dict(self.model_parameters)
         return agent.model_copy(
             update={"model": model, "parameters": {**parameters, **agent.parameters}}
         )
@@ -101,6 +104,8 @@ class Host:
     """The model itself has said that its context is too small."""
     stood: float = 0.0
     """The longest in seconds that no timer ran here: then others may hold the turn for dead."""
+    typed: bool = False
+    """It has been told that the turn speaks, or need not be."""
     progress: bool = False
     """Something of this host's is in the log: it would not begin from nothing again."""
     _window: Sequence[Recorded] = ()

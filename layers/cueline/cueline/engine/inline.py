@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,21 +14,22 @@ from cueline.engine.heard import Emit, Heard
 from cueline.engine.model import Model
 from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.reader import LOOK_EVERY, Reader
+from cueline.engine.takeover import begun
+from cueline.engine.timers import arm_follow_up
 from cueline.engine.turn import Host, Limits, run
 from cueline.engine.wake import GRACE, arm, wake_next
 from cueline.engine.window import missing, stretch
-from cueline.errors import SessionNotFound, TurnRunning, Unavailable, unexpected
+from cueline.errors import CuelineError, SessionNotFound, TurnRunning, Unavailable, unexpected
 from cueline.log.events import (
     Event,
     InputsOverran,
     PartlyAnswered,
     Recorded,
-    TurnBegan,
     TurnHandedOver,
     TurnInterrupted,
 )
 from cueline.log.segment import Segment, Session, Tail
-from cueline.log.state import State, next_batch, offsets
+from cueline.log.state import State, Waiting, next_batch, offsets
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +84,8 @@ class Caller:
         reader = Reader(log, session, head, told.hear)
         if mine:
             told.hear(mine.recorded())
+            if isinstance(self.accepted, Accepted) and self.accepted.answered_by_people:
+                return told.events
             if self._hosting:
                 self._host(self._hosting, mine, reader, told, heard)
         if not told.ended:
@@ -117,10 +121,10 @@ class Caller:
     def _begin(self, reader: Reader) -> tuple[str, Segment] | None:
         """Begins the turn that takes the input, once that is what comes next."""
 
-        def batch(state: State) -> tuple[int, ...]:
+        def batch(state: State) -> tuple[Waiting, ...]:
             idle = not (state.open or state.deleted or self._leaving)
-            taken = offsets(next_batch(state)) if idle else ()
-            return taken if self.accepted.offset in taken else ()
+            taken = next_batch(state) if idle else ()
+            return taken if self.accepted.offset in offsets(taken) else ()
 
         if not batch(reader.state):
             return None
@@ -129,7 +133,7 @@ class Caller:
 
         def build(state: State, _: int) -> Sequence[Event]:
             taken = batch(state)
-            return (TurnBegan(turn=turn, inputs=taken),) if taken else ()
+            return (begun(turn, taken),) if taken else ()
 
         self._hosting = turn
         try:
@@ -170,6 +174,8 @@ class Caller:
         run(host, self.agent)
         self._hosting = None
         wake_next(self.ports, session, reader.head)
+        with suppress(CuelineError):  # the turn's own wake-up arms it too
+            arm_follow_up(self.ports, session, reader.head)
 
     def give_up(self) -> TurnRunning | None:
         """The caller stops waiting; the turn goes on, and answers a repeat of the input.

@@ -62,7 +62,7 @@ class Sessions(Protocol):
         """Stored METAs, oldest first, not yet judged. Raises InvalidPageKey. May lag."""
 
     def all(self) -> Iterator[Session]:
-        """Stored METAs of every agent, also of deleted ones, in no order; not yet judged. May lag."""
+        """Stored METAs, also of agents that are deleted, in no order, not yet judged. May lag."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from cueline.engine import guidelines
 from cueline.engine.agent import Agent, AgentStep
 from cueline.engine.model import ModelRequest, Returned, Said, Tool
 from cueline.engine.tools import ToolSpec
@@ -56,6 +57,8 @@ def _instructions(agent: Agent, step: AgentStep, skills: Sequence[str]) -> str:
     if skills:
         listed = [f"- {name}: {agent.skills[name].description}" for name in skills]
         parts.append(f"Skills that `{INVOKE_SKILL}` loads:\n" + "\n".join(listed))
+    if told := guidelines.instruction(agent):
+        parts.append(told)
     return "\n\n".join(parts)
 
 

@@ -92,24 +92,27 @@ def page(
     limit: int,
     page_key: str | None,
 ) -> Page[Session]:
-    """Live sessions of the agent that `keep` wants, oldest first; raises AgentNotFound.
+    """Live sessions of the agent that `keep` wants, oldest first; raises AgentNotFound."""
+    ports.agents.get(agent_key)
+    now = ports.clock.now()
+    return kept_page(
+        lambda limit, key: ports.sessions.list(agent_key, limit, key),
+        lambda session: keep(session) and listed(ports, session, now),
+        limit,
+        page_key,
+    )
+
+
+def listed(ports: Ports, session: Session, now: int) -> bool:
+    """Whether a stored META is shown in lists; `now` is in ms.
 
     Only a session that can expire costs a look at its log. One that a delete left behind half
     way is listed until the delete is repeated.
     """
-    ports.agents.get(agent_key)
-    now = ports.clock.now()
-
-    def wanted(session: Session) -> bool:
-        if session.building or not keep(session):
-            return False
-        young = now - session.created_at < 60_000 * session.tti_minutes
-        live = not session.tti_minutes or young or ports.log.tail(session.id).live(now)
-        return bool(live)
-
-    return kept_page(
-        lambda limit, key: ports.sessions.list(agent_key, limit, key), wanted, limit, page_key
-    )
+    if session.building:
+        return False
+    young = now - session.created_at < 60_000 * session.tti_minutes
+    return not session.tti_minutes or young or bool(ports.log.tail(session.id).live(now))
 
 
 def any_live(ports: Ports, agent_key: str) -> bool:

@@ -117,7 +117,8 @@ def next_step(
     to_compact = None if work.compacted else work.compact
     if not (work.answers or to_compact):
         why = "The tool call does not wait any more: what it belonged to has ended."
-        return Finish() if work.compact else Stop("call_not_waiting", why)
+        stale = work.decides and not work.compact
+        return Stop("call_not_waiting", why) if stale else Finish()
     if stop := exceeded(state, work, caps, seconds):
         return stop
     if to_compact and (compacts or not work.answers):

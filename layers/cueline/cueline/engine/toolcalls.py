@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cueline.engine.agent import AgentStep
+from cueline.engine.buying_time import BuyingTime
 from cueline.engine.host import SHORTEST_RUN, Host
 from cueline.engine.model import CallMade
 from cueline.engine.prompt import INVOKE_SKILL, allowed_skills, allowed_specs
@@ -21,7 +22,7 @@ from cueline.log.events import (
     size_of,
 )
 from cueline.log.segment import LARGEST_PACK, MAX_EVENTS
-from cueline.log.state import State, covered
+from cueline.log.state import State, covered, ready
 from cueline.log.strict_json import object_of
 
 LONGEST_NAME = 100
@@ -167,7 +168,7 @@ def suspend(host: Host, calls: Sequence[OpenCall]) -> bool:
             tools=tuple(call.input.configuration or call.input.tool for call in calls),
             ms=ms,
         )
-        return (waits,)
+        return (waits, *ready(mine))
 
     host.append(build)
     return True
@@ -217,7 +218,13 @@ def run_tools(host: Host, calls: Sequence[OpenCall]) -> bool:
             to_run.append(ToRun(call.input, spec))
     host.mine -= {call.call for call in calls}
     if to_run:
-        for results in run_beside(to_run, clock, host.deadline, host.runs):
+        patience = BuyingTime(host)
+
+        def wanted() -> bool:
+            patience.look()
+            return host.runs()
+
+        for results in run_beside(to_run, clock, host.deadline, wanted):
             _store(host, results)
     host.note_time()
     return True

@@ -1,6 +1,7 @@
 """Running a turn: performs what `next_step` says, appends what it produced, and asks again."""
 
 import logging
+from dataclasses import replace
 
 from cueline.engine.agent import Agent
 from cueline.engine.answering import call_model, fail
@@ -37,6 +38,9 @@ def run(host: Host, agent: Agent | None) -> None:
     Where more can begin afterwards, who called this wakes somebody up for it.
     """
     host.agent = host.limits.configured(agent)
+    turn = host.state.running(host.turn)
+    if turn and turn.trace:
+        host.writer = replace(host.writer, trace_id=turn.trace)
     with host.at_work():
         roomy = host.deadline - host.ports.clock.monotonic() >= SHORTEST_CALL
         try:

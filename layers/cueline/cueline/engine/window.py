@@ -5,11 +5,11 @@ from itertools import chain
 
 from cueline.log.events import (
     Answered,
-    Event,
     Finished,
     Input,
     InputsFailed,
     InputsWithdrawn,
+    Posted,
     Recorded,
     TurnFailed,
     TurnInterrupted,
@@ -61,17 +61,21 @@ def read_pages(
         at = found[-1].offset + 1
 
 
-def ends(event: Event, offset: int) -> bool:
+def ends(recorded: Recorded, offset: int) -> bool:
     """Whether the input at `offset` ended with this event, as far as its caller is concerned.
 
-    One that waits for a decision on a tool call has: whoever decides hears the rest.
+    One that waits for a decision on a tool call has: whoever decides hears the rest. What is left
+    to people has an answer of theirs, or none.
     """
+    event = recorded.event
+    if isinstance(event, Posted):
+        return recorded.offset == offset
     return isinstance(event, _ENDINGS) and offset in event.inputs
 
 
 def answer_to(events: Sequence[Recorded], offset: int) -> list[Recorded]:
     """The events of the turn that ended the input at `offset`, inputs first; empty if none has."""
-    ending = next((r.event for r in events if ends(r.event, offset)), None)
+    ending = next((r.event for r in events if ends(r, offset)), None)
     if ending is None:
         return []
     turn = getattr(ending, "turn", None)

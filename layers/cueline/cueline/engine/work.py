@@ -24,6 +24,7 @@ from cueline.log.events import (
     TurnHandedOver,
 )
 from cueline.log.state import State, covered
+from cueline.log.triggers import Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,11 @@ class Work:
     """Asked for by an input."""
     compacted: bool = False
     answers: bool = True
-    """Somebody asks for more than a compaction, or to decide on a call that waits no more."""
+    """Somebody asks for more than a compaction, to decide on a call that waits no more, or to buy
+    time for work that is done."""
+    decides: bool = False
+    """Somebody decides on a call."""
+    triggers: tuple[Trigger, ...] = ()
     payer: str = ""
     """The API key whose input asked first."""
 
@@ -125,11 +130,16 @@ def work(events: Sequence[Recorded], state: State, turn: str) -> Work:
         compact=next((i.compact for i in asked if i.compact), None),
         compacted=counts.compacted,
         answers=any(_wants_answer(i, state) for i in asked),
+        decides=any(i.decision for i in asked),
+        triggers=tuple(i.trigger for i in inputs.values() if i.trigger),
         payer=asked[0].caller if asked else "",
     )
 
 
 def _wants_answer(given: Input, state: State) -> bool:
+    if given.trigger and given.trigger.during:
+        # Time is bought beside the work that takes it, or not at all.
+        return bool(state.open and state.open.id == given.trigger.during)
     waits = given.policy != "decision" or given.call in state.suspended
     return waits and not given.compact
 

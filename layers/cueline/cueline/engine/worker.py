@@ -10,13 +10,16 @@ from cueline.engine.model import Model
 from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.reader import Reader
 from cueline.engine.takeover import plan
+from cueline.engine.timers import arm_follow_up, ladder, triggered
 from cueline.engine.turn import Host, Limits, run
 from cueline.engine.wake import arm, needless, wake_next
 from cueline.engine.window import missing
 from cueline.errors import AgentNotFound, SessionNotFound
-from cueline.log.events import Event
-from cueline.log.segment import Head
+from cueline.log.events import Event, Input, Recorded
+from cueline.log.fold import reduce
+from cueline.log.segment import Head, Session, Tail
 from cueline.log.state import State, can_begin
+from cueline.log.triggers import FollowUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +38,24 @@ class Worker:
             return
         ports, session = self.ports, wake_up.session
         # Most wake-ups find nothing to do, and the window is what costs.
-        tail = ports.log.tail(session, 0 if wake_up.in_case else self.limits.window_bytes)
+        hasty = wake_up.in_case or wake_up.triggers is not None
+        tail = ports.log.tail(session, 0 if hasty else self.limits.window_bytes)
         if tail.over(ports.clock.now()):
             return  # deleted, or expired with nothing under way
         turn, armed = ports.clock.id(), False
         dead = self._dead(tail.head, wake_up)
-        if plan(tail.head.state, tail.head.at, dead, turn):
+        timer = self._timer(tail, wake_up)
+
+        def planned(state: State, at: int, dead: Sequence[str]) -> Sequence[Event]:
+            said = timer(state)
+            state = reduce(state, at, said)
+            return (*said, *plan(state, at + len(said), dead, turn))
+
+        if first := planned(tail.head.state, tail.head.at, dead):
             # Brings help a lease after a death; the message itself only after its visibility.
-            arm(ports, session, tail.head.at, self.limits.lease)
+            arm(ports, session, tail.head.at + 1, self.limits.lease)
             armed = True
-            if wake_up.in_case:
+            if hasty:
                 tail = ports.log.tail(session, self.limits.window_bytes)
 
         def build(state: State, at: int) -> Sequence[Event]:
@@ -52,9 +63,10 @@ class Worker:
                 return ()
             # Looked at again where there is something to take over: arming took its time.
             here = replace(tail.head, state=state)
-            return plan(state, at, self._dead(here, wake_up) if dead else (), turn)
+            return planned(state, at, self._dead(here, wake_up) if dead else ())
 
-        writer = Writer(ports.log, ports.clock, session, trace_id)
+        trace = next((t for e in first if (t := getattr(e, "trace", ""))), trace_id)
+        writer = Writer(ports.log, ports.clock, session, trace)
         try:
             head, segment = writer.append(tail.head, build)
         except SessionNotFound:
@@ -73,9 +85,10 @@ class Worker:
                 limits=self.limits,
                 deadline=deadline,
             )
-            run(host, self._agent(session))
+            run(host, self._agent(tail.session))
             reader.look()
         wake_next(ports, session, reader.head)
+        arm_follow_up(ports, session, reader.head)
         again = reader.state.turns and not can_begin(reader.state)
         if again and not needless(reader.state, wake_up.guards):
             # Somebody is at it. Another look, a lease from now, will see if it still beats.
@@ -92,9 +105,30 @@ class Worker:
         now = self.ports.beats.look(wake_up.session, head.incarnation, seen)
         return [turn for turn in seen if now[turn] == wake_up.look[turn]]
 
-    def _agent(self, session: str) -> Agent | None:
+    def _timer(self, tail: Tail, wake_up: WakeUp) -> Callable[[State], tuple[Input, ...]]:
+        """What the wake-up's timer has the agent say, by the state as it is then."""
+        incarnation, offset = wake_up.triggers or (0, -1)
+        head, session = tail.head, tail.session
+        if not session or incarnation != head.incarnation:
+            return lambda _: ()
+        rungs: Sequence[FollowUp] = ()
+        scheduled: Recorded | None = None
+        if offset in head.state.scheduled:
+            found = self.ports.log.read(session.id, incarnation, offset - 1, 1)
+            scheduled = next((r for r in found if r.offset == offset), None)
+        elif head.state.quiet and head.state.quiet.offset == offset:
+            rungs = ladder(self._agent(session), session)
+        trace = self.ports.clock.id()
+
+        def said(state: State) -> tuple[Input, ...]:
+            given = triggered(state, wake_up, scheduled, rungs, trace)
+            return (given,) if given else ()
+
+        return said
+
+    def _agent(self, session: Session) -> Agent | None:
         try:
-            return self.ports.agents.get(session.partition(".")[0])
+            return self.ports.agents.get(session.answering_agent)
         except AgentNotFound:
             return None
 

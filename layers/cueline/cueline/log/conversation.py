@@ -10,12 +10,14 @@ from cueline.log.events import (
     Answered,
     AsideBegan,
     Compacted,
+    EventsRemoved,
     Finished,
     Input,
     InputsFailed,
     InputsTaken,
     InputsWithdrawn,
     PartlyAnswered,
+    Posted,
     Recorded,
     SkillLoaded,
     Spoke,
@@ -29,8 +31,10 @@ from cueline.log.events import (
     TurnInterrupted,
     TurnSuspended,
 )
+from cueline.log.triggers import told
 
 CUT_OFF = "This call was cut off; whether it had an effect is unknown."
+RUNNING = "This call is running; it has no output yet."
 UNSAYABLE = ("context_limit_exceeded", "model_refused")
 """Codes of turns whose inputs the provider does not take, whatever comes after them."""
 WAITING = "This call waits for approval; it has not run."
@@ -145,9 +149,23 @@ def conversation(events: Iterable[Recorded], max_bytes: int | None = None) -> tu
     return (*summary, *items[start:])
 
 
+def remaining(events: Iterable[Recorded]) -> Sequence[Recorded]:
+    """Without what has been removed; a summary stays, as it was made of what is there still."""
+    events = tuple(events)
+    removed = [(e.event.first, e.offset) for e in events if isinstance(e.event, EventsRemoved)]
+    if not removed:
+        return events
+    return [
+        r
+        for r in events
+        if isinstance(r.event, Compacted)
+        or not any(first <= r.offset <= last for first, last in removed)
+    ]
+
+
 def since_compaction(events: Iterable[Recorded]) -> tuple[tuple[Said, ...], Sequence[Recorded]]:
     """The newest summary as a message, if there is one; and all that it does not stand for."""
-    events = tuple(events)
+    events = remaining(events)
     for recorded in reversed(events):
         if isinstance(compacted := recorded.event, Compacted) and not recorded.mark:
             summary = Said("user", SUMMARY + compacted.summary)
@@ -173,6 +191,9 @@ def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[_Block]:
     again: set[str] = set()  # calls that were taken up
     for recorded in events:
         event = recorded.event
+        if isinstance(event, Posted):
+            blocks[f"posted at {recorded.offset}"] = _posted(recorded, event)
+            continue
         if suspended and isinstance(event, _ENDS):
             for over in [b for b in suspended if set(b.inputs) & set(event.inputs)]:
                 over.no_longer_waits(again)
@@ -230,6 +251,18 @@ def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[_Block]:
     return sorted(blocks.values(), key=lambda block: not block.ended)
 
 
+def _posted(recorded: Recorded, event: Posted) -> _Block:
+    """What somebody said whom the agent does not answer."""
+    block = _Block([], ended=True)
+    if event.kind == "message":
+        text = event.text
+        if event.source == "person" and text:
+            name = event.participant.display_name if event.participant else "A person"
+            text = f"[{name}, who works beside you, says to the user:]\n{text}"
+        block.said(recorded, text, "assistant" if event.source == "on_behalf" else "user")
+    return block
+
+
 def _begun(inputs: Sequence[int], inherited: dict[int, _Block]) -> _Block:
     block = _Block(list(inputs))
     for dead in [inherited.pop(offset) for offset in inputs if offset in inherited]:
@@ -245,7 +278,8 @@ def handoff(event: StepChanged) -> str:
 
 
 def _render(block: _Block, said: dict[int, Input]) -> list[Item]:
-    block.close(CUT_OFF)
+    # Of a turn that has not ended only an aside sees open calls.
+    block.close(CUT_OFF if block.ended else RUNNING)
     items: list[Item] = []
     for step in (*sorted(block.inputs), *block.shown()):
         items += _messages(said.get(step)) if isinstance(step, int) else [step]
@@ -301,6 +335,8 @@ def _no_json(constant: str) -> None:
 def _messages(event: Input | None) -> list[Item]:
     if not event:
         return []
+    if event.trigger:
+        return [Said("user", told(event.trigger))]
     note = event.decision.note if event.decision and event.decision.verdict != "reject" else ""
     said: list[Item] = [Said(event.source, text) for text in event.texts if text]
     return [*said, Said("system", note)] if note else said

@@ -71,7 +71,7 @@ def fold(state: State, offset: int, event: Event) -> State:
         case ModeChanged():
             return _fold_mode(state, event)
         case TriggerScheduled():
-            return replace(state, scheduled={**state.scheduled, offset: event.due})
+            return replace(state, scheduled={**state.scheduled, offset: event.digest})
         case EventsRemoved():
             return _fold_removal(state, offset, event)
         case EventMarked() | Acknowledged():
@@ -89,7 +89,7 @@ def _fold_input(state: State, offset: int, event: Input) -> State:
     if event.trigger and event.trigger.follows is not None:
         return replace(state, quiet=None, followed=state.followed + 1)
     if event.trigger and event.trigger.scheduled is not None:
-        left = {o: due for o, due in state.scheduled.items() if o != event.trigger.scheduled}
+        left = {o: digest for o, digest in state.scheduled.items() if o != event.trigger.scheduled}
         return replace(state, scheduled=left)
     return state
 
@@ -114,7 +114,7 @@ def _fold_removal(state: State, offset: int, event: EventsRemoved) -> State:
         state,
         removed=(*before, (first, offset)),
         quiet=None if state.quiet and state.quiet.offset >= event.first else state.quiet,
-        scheduled={o: due for o, due in state.scheduled.items() if o < event.first},
+        scheduled={o: digest for o, digest in state.scheduled.items() if o < event.first},
     )
 
 

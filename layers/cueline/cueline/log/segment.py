@@ -67,7 +67,7 @@ class Segment:
             return self
         own = getattr(self.events[offset - self.at], "metadata", {})
         before = self.notes.get(offset, own)
-        after = change(before)
+        after = change(dict(before))
         return self if after == before else replace(self, notes={**self.notes, offset: after})
 
 

@@ -16,6 +16,7 @@ from cueline.log.events import (
 )
 from cueline.log.repeats import Repeatable
 
+Mode = Literal["auto", "manual"]
 MAX_TRIES = 3
 """Takeovers before an input is tried alone; one more and it ends with an error."""
 MAX_PENDING = 100
@@ -126,14 +127,14 @@ class State:
     """Of the agent, in which the session is; empty is its first."""
     compacted: tuple[int, int] | None = None
     """Of the newest compaction: its own offset, and the first that is still needed."""
-    mode: Literal["auto", "manual"] = "auto"
+    mode: Mode = "auto"
     """Whether the agent answers, or people do."""
     quiet: Quiet | None = None
     """What is to be followed up if the customer says nothing."""
     followed: int = 0
     """Follow-ups since the customer last said something."""
-    scheduled: Mapping[int, int] = field(default_factory=dict)
-    """Trigger that waits for its time -> that, in ms since 1970."""
+    scheduled: Mapping[int, str] = field(default_factory=dict)
+    """Trigger that waits for its time -> its digest."""
     removed: tuple[tuple[int, int], ...] = ()
     """Stretches of the log that are as if they had never been said, first and last offset."""
     payer: str = ""

@@ -27,6 +27,7 @@ STATUS = {
     "agent_exists": 409,
     "session_exists": 409,
     "agent_in_use": 409,
+    "manual_mode": 409,
     "turn_running": 409,
     "idempotency_key_reused": 422,
     "turn_stopped": 422,

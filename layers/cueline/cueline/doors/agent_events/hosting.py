@@ -133,7 +133,7 @@ class Hosting:
         except TimeoutError:
             raise _ended() from None
         ending = next(
-            (e.event for e in events if ends(e.event, opened.caller.accepted.offset)), None
+            (e.event for e in events if ends(e, opened.caller.accepted.offset)), None
         )
         if not ending:
             raise _ended()

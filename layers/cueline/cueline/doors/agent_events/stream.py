@@ -104,7 +104,7 @@ class Frames:
                 yield from self._consumed(at)
             case PartlyAnswered():
                 yield from self._end_text(recorded, event.turn, event.text)
-            case TurnFailed() | InputsFailed() if ends(event, self.offset):
+            case TurnFailed() | InputsFailed() if ends(recorded, self.offset):
                 if isinstance(event, TurnFailed) and (event.text or self._saying):
                     yield from self._end_text(recorded, event.turn, event.text)
                 if event.code in TRANSIENT and (wired := told(self.session, recorded)):

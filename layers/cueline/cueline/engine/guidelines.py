@@ -1,0 +1,82 @@
+"""An agent's guidelines, as its model is told of them, and what the model says beside its answer:
+which of them it followed, or that there is nothing to say.
+
+Both stand in the answer itself, so that they take no call of their own.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cueline.engine.agent import Agent, Guideline
+
+_INTRODUCTION = (
+    "Guidelines. Whenever the condition of one holds, do what it says; where it does not, leave "
+    "it alone:"
+)
+_REPORT = (
+    "Where you followed any, end your answer with a line of its own that names them by number, "
+    "such as [[guidelines: 1, 3]]. It is taken out before anybody reads the answer."
+)
+_MARKER = re.compile(r"\s*\[\[\s*(silence|guidelines?\s*:[\d\s,]*)\s*\]\]\s*", re.IGNORECASE)
+_MAYBE = re.compile(r"\s*(\[(\[[^\[\]]{0,200}(\]\]?\s*)?)?)?\Z")
+"""What may become a marker once more is said."""
+
+
+def listed(agent: Agent) -> Sequence[Guideline]:
+    """Those that count, in the order of their numbers, which begin at 1."""
+    return sorted((g for g in agent.guidelines if g.enabled), key=lambda g: -g.priority)
+
+
+def instruction(agent: Agent) -> str:
+    """Empty where the agent has none."""
+    lines = [f"{n}. {_line(guideline)}" for n, guideline in enumerate(listed(agent), 1)]
+    return "\n".join([_INTRODUCTION, *lines, _REPORT]) if lines else ""
+
+
+def _line(guideline: Guideline) -> str:
+    parts = [f"When {guideline.condition}"]
+    if guideline.action:
+        parts.append(f": {guideline.action}")
+    if guideline.criticality == "high":
+        parts.append(" (this one matters most)")
+    if guideline.description:
+        parts.append(f" [{guideline.description}]")
+    return "".join(parts)
+
+
+@dataclass(slots=True)
+class Markers:
+    """Takes them out of an answer while it is being said, and keeps what they tell."""
+
+    silent: bool = False
+    followed: tuple[int, ...] = ()
+    """Numbers of guidelines."""
+    _held: str = ""
+
+    def feed(self, text: str) -> str:
+        """What can be told of it by now; what may be part of a marker is held back."""
+        told = self._without(self._held + text)
+        held = _MAYBE.search(told)
+        self._held = held[0] if held else ""
+        return told[: len(told) - len(self._held)]
+
+    def rest(self) -> str:
+        """What was held back and is no marker, without the space at the answer's end."""
+        left, self._held = self._held.rstrip(), ""
+        return left
+
+    def ids(self, agent: Agent) -> tuple[str, ...]:
+        """Of the guidelines that were followed; a model may name some that there are not."""
+        numbered = dict(enumerate(listed(agent), 1))
+        return tuple(numbered[n].id for n in dict.fromkeys(self.followed) if n in numbered)
+
+    def _without(self, text: str) -> str:
+        def noted(found: re.Match[str]) -> str:
+            if found[1].lower() == "silence":
+                self.silent = True
+            else:
+                self.followed += tuple(map(int, re.findall(r"\d{1,4}", found[1])))
+            return "\n" if found.end() < len(text) and found.start() else ""
+
+        return _MARKER.sub(noted, text)

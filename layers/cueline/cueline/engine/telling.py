@@ -1,0 +1,30 @@
+"""What a turn tells of itself beside its answer, where somebody asks for that."""
+
+import logging
+
+from cueline.engine.host import Host
+from cueline.errors import CuelineError, unexpected
+from cueline.log.events import TurnTyping
+
+logger = logging.getLogger(__name__)
+
+
+def tell_typing(host: Host) -> None:
+    """Appends that the turn speaks, once for its trace; never keeps the answer waiting for long."""
+    turn = host.state.running(host.turn)
+    if host.typed or not (turn and turn.trace):
+        return
+    host.typed = True
+    if any(isinstance(r.event, TurnTyping) and r.trace_id == turn.trace for r in host.events):
+        return
+    try:
+        for _ in range(2):  # somebody else may have come first
+            head = host.reader.head
+            if not head.state.running(host.turn):
+                return
+            segment, found = host.writer.put(head, (TurnTyping(turn=host.turn),))
+            host.reader.go_past(found or segment)
+            if not found:
+                return
+    except CuelineError as error:
+        logger.warning("That a turn speaks was not told", extra=unexpected(error))
