@@ -56,6 +56,8 @@ class Door:
 
     ports: Ports
     access: Access | None
+    lease: int = 30
+    """Seconds after which a turn whose host is silent may be taken over."""
 
 
 settings = cache(from_environment)
@@ -80,7 +82,7 @@ def ports() -> Ports:
 
 def rest() -> Door:
     """A door that calls no model."""
-    return Door(ports(), access())
+    return Door(ports(), access(), settings().lease_seconds)
 
 
 @cache
