@@ -1,10 +1,11 @@
 """The log: one conditional write, one query for the tail, one for the events after an offset."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cueline.adapters.answers import answering
+from cueline.adapters.dynamodb.amendments import amendment
 from cueline.adapters.dynamodb.conflicts import FREE, ConditionFailed, settled
 from cueline.adapters.dynamodb.items import (
     FIRST_SEGMENT,
@@ -12,14 +13,12 @@ from cueline.adapters.dynamodb.items import (
     Item,
     attempt_of,
     blanked,
-    events_attribute,
     expires_in,
     incarnation_in,
     key_of,
     keyed_from_item,
     keyed_sk,
     keyed_to_item,
-    marks_attribute,
     number,
     offset_in,
     past_segments,
@@ -30,10 +29,11 @@ from cueline.adapters.dynamodb.items import (
     session_from_item,
     size_of,
     sk_of,
-    text,
 )
 from cueline.adapters.dynamodb.query import between
 from cueline.adapters.expiry import keyed_until
+from cueline.adapters.marks import annotated
+from cueline.adapters.sizes import check_noted
 from cueline.engine.ports import Clock
 from cueline.log.events import Mark, Recorded
 from cueline.log.segment import MAX_EVENTS, Head, Keyed, Segment, Tail
@@ -43,14 +43,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import PutTypeDef, UpdateItemInputTypeDef
 
-SAME_SEGMENT = "attempt = :attempt"
-"""True where nobody has removed the segment since it was read: a mark does not bring it back."""
-NOT_BLANKED = "n = :n"
-"""True where it has its events still; of a blanked one an erased event would be the only one."""
-NEVER_MARKED = "attribute_not_exists(marks)"
-"""True where none of its events has a mark, as was read."""
-MARKS_AS_READ = "marks = :read"
-"""True where its marks are still those that were read; so what is erased stays erased."""
 EXPIRED = "#ttl <= :now"
 """True where an idempotency key has had its day, and the table has not removed it yet."""
 
@@ -153,12 +145,14 @@ class DynamoLog:
         fresh = found and expires_in(found) > self._clock.now() // 1000
         return keyed_from_item(found) if found and fresh else None
 
-    def segment(self, session: str, incarnation: int, at: int) -> Segment | None:
+    def segment(
+        self, session: str, incarnation: int, at: int, *, lags: bool = False
+    ) -> Segment | None:
         with answering("DynamoDB"):
             answer = self._client.get_item(
                 TableName=self._table,
                 Key=key_of(session, segment_sk(incarnation, at)),
-                ConsistentRead=True,
+                ConsistentRead=not lags,
             )
         return segment_from_item(answer["Item"]) if "Item" in answer else None
 
@@ -185,6 +179,28 @@ class DynamoLog:
     def mark(
         self, session: str, incarnation: int, offset: int, mark: Mark | None
     ) -> Recorded | None:
+        return self._amend(session, incarnation, offset, lambda found: found.marked(offset, mark))
+
+    def annotate(
+        self,
+        session: str,
+        incarnation: int,
+        offset: int,
+        change: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    ) -> Recorded | None:
+        def noted(found: Segment) -> Segment:
+            new = annotated(found, offset, change)
+            if new is not found:
+                check_noted(size_of(segment_to_item(session, incarnation, new)))
+            return new
+
+        found = self._amend(session, incarnation, offset, noted)
+        return found if found and found.mark != "erased" else None
+
+    def _amend(
+        self, session: str, incarnation: int, offset: int, change: Callable[[Segment], Segment]
+    ) -> Recorded | None:
+        """Writes the segment with this event as `change` makes it, over whatever others make it."""
         first, last = max(0, offset - (MAX_EVENTS - 1)), offset
         places = segment_sk(incarnation, first), segment_sk(incarnation, last)
         item = next(self._stretch(session, *places, 1, forward=False), None)
@@ -194,38 +210,21 @@ class DynamoLog:
             found = segment_from_item(item)
             if offset >= found.end:
                 return None
-            new = found.marked(offset, mark)
+            new = change(found)
             try:
                 if new is not found:
-                    self._write_marks(session, incarnation, found, new)
+                    self._update(amendment(self._table, session, incarnation, found, new))
             except ConditionFailed as failed:
-                # By an earlier try of this very write too, whose answer was lost.
                 item = failed.reasons[0].item
+                # An earlier try of this very write may be the reason, whose answer was lost.
+                if item and segment_from_item(item) == new:
+                    return new.recorded()[offset - new.at]
             else:
                 return new.recorded()[offset - new.at]
         return None
 
-    def _write_marks(self, session: str, incarnation: int, found: Segment, new: Segment) -> None:
+    def _update(self, request: "UpdateItemInputTypeDef") -> None:
         """Raises ConditionFailed."""
-        sets: list[str] = []
-        values = {":attempt": text(found.attempt), ":n": number(len(found.events))}
-        if found.marks:
-            values[":read"] = marks_attribute(found)
-        if new.marks:
-            sets.append("marks = :marks")
-            values[":marks"] = marks_attribute(new)
-        if new.events != found.events:
-            sets.append("events = :events")
-            values[":events"] = events_attribute(new)
-        as_read = MARKS_AS_READ if found.marks else NEVER_MARKED
-        request: UpdateItemInputTypeDef = {
-            "TableName": self._table,
-            "Key": key_of(session, segment_sk(incarnation, found.at)),
-            "UpdateExpression": f"SET {', '.join(sets)}" if sets else "REMOVE marks",
-            "ConditionExpression": f"{SAME_SEGMENT} AND {NOT_BLANKED} AND {as_read}",
-            "ExpressionAttributeValues": values,
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
         settled(self._clock, lambda: self._client.update_item(**request))
 
     def _deleted(self, session: str, incarnation: int) -> bool:

@@ -32,7 +32,7 @@ from cueline.adapters.dynamodb.query import between
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-BLANK = "SET events = :events, #state = :state, n = :n REMOVE marks"
+BLANK = "SET events = :events, #state = :state, n = :n REMOVE marks, notes"
 THERE = "attribute_exists(pk)"
 """True where nobody has removed the segment in the meantime: it is not brought back as a blank."""
 

@@ -5,8 +5,9 @@ from itertools import chain
 from typing import Any
 
 from cueline.adapters.expiry import keyed_until
+from cueline.adapters.marks import annotated
 from cueline.adapters.memory.store import Store, Stored, Taken
-from cueline.adapters.sizes import check_note, check_noted
+from cueline.adapters.sizes import check_noted
 from cueline.engine.ports import Clock
 from cueline.log.events import Mark, Recorded
 from cueline.log.segment import Head, Keyed, Segment, Tail
@@ -109,9 +110,8 @@ class MemoryLog:
             found = self._holder(session, incarnation, offset)
             if not found or found.marks.get(offset) == "erased":
                 return None
-            new = found.annotated(offset, change)
+            new = annotated(found, offset, change)
             if new is not found:
-                check_note(new.notes[offset])
                 stored = Stored.of(new)
                 check_noted(stored.size(session))
                 self._store.log(session)[incarnation, new.at] = stored
