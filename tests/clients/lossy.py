@@ -13,12 +13,14 @@ from urllib.parse import urlsplit
 class Lossy:
     """Relays to the server; `lose` is how many of the next answers are lost, connection and all.
 
+    With `instead` a gateway says with this status that it got none, and the connection stays.
     With `break_when` the next request's connection breaks, on both sides, once that is true.
     """
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.lose = 0
+        self.instead: int | None = None
         self.lost: list[int] = []
         """The statuses of the lost answers."""
         self.break_when: Callable[[], object] | None = None
@@ -51,11 +53,17 @@ def losing_answers(url: str) -> Iterator[Lossy]:
             if lossy.lose:
                 lossy.lose -= 1
                 lossy.lost.append(answer.status)
-                self.hang_up()
+                if lossy.instead:
+                    self.reply(lossy.instead, "application/json", b'{"message": "Bad gateway"}')
+                else:
+                    self.hang_up()
                 return
-            self.send_response(answer.status)
-            if answer.status != 204:
-                self.send_header("content-type", answer.headers["content-type"])
+            self.reply(answer.status, answer.headers["content-type"], content)
+
+        def reply(self, status: int, kind: str, content: bytes) -> None:
+            self.send_response(status)
+            if status != 204:
+                self.send_header("content-type", kind)
                 self.send_header("content-length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

@@ -1,0 +1,70 @@
+"""The Parlant SDK from JavaScript, which repeats by itself whatever comes back as a 5xx."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.chatting import CUSTOMER, TRIGGER, TURN, Chat, chat, parlant, told
+from tests.clients.lossy import losing_answers
+from tests.clients.noding import NODE, PACKAGES, run, run_module
+
+__all__ = ["chat", "parlant"]
+
+SCRIPTS = Path(__file__).parent / "node"
+GUIDED = {**TRIGGER, "guidelines": [{"action": "Say hello", "rationale": "follow_up"}]}
+
+
+async def script(name: str, url: str, **environment: str) -> str:
+    return await run_module((SCRIPTS / name).read_text(), CUELINE_URL=url, **environment)
+
+
+async def test_node_and_the_sdk_are_the_pinned_ones() -> None:
+    assert (await run(NODE, "--version")).startswith("v24.")
+    wanted = json.loads((SCRIPTS / "package.json").read_text())["dependencies"]["parlant-client"]
+    installed = json.loads((PACKAGES / "node_modules/parlant-client/package.json").read_text())
+    assert installed["version"] == wanted
+    # Whichever registry a machine uses serves the packages; what they contain is fixed.
+    packages = json.loads((SCRIPTS / "package-lock.json").read_text())["packages"]
+    assert all("integrity" in told for path, told in packages.items() if path)
+    assert not any("resolved" in told for told in packages.values())
+
+
+async def test_a_conversation_from_its_beginning_to_its_end(url: str) -> None:
+    assert (await script("conversation.mjs", url)).endswith("done\n")
+
+
+async def test_typed_errors(url: str) -> None:
+    assert (await script("errors.mjs", url)).endswith("done\n")
+
+
+@pytest.mark.parametrize("event", [TRIGGER, GUIDED], ids=["as it likes", "as it is told"])
+async def test_a_trigger_whose_answers_are_lost_speaks_once(
+    chat: Chat, url: str, event: dict[str, Any]
+) -> None:
+    with losing_answers(url) as network:
+        network.lose, network.instead = 2, 502
+        answer = json.loads(
+            await script("post.mjs", network.url, SESSION=chat.session, EVENT=json.dumps(event))
+        )
+    assert network.lost == [201, 201]
+    assert await chat.hear_out(answer["traceId"]) == TURN
+    assert told(await chat.listed()) == TURN
+
+    # Asked for again by somebody who has heard it, it is spoken again.
+    again = await chat.post(**event)
+    assert again.trace_id != answer["traceId"]
+    assert await chat.hear_out(again.trace_id) == TURN
+
+
+async def test_a_message_whose_answer_is_lost_is_said_once(chat: Chat, url: str) -> None:
+    event = json.dumps({**CUSTOMER, "message": "Hello"})
+    with losing_answers(url) as network:
+        network.lose, network.instead = 1, 502
+        answer = json.loads(
+            await script("post.mjs", network.url, SESSION=chat.session, EVENT=event)
+        )
+    assert network.lost == [201]
+    assert await chat.hear_out(answer["traceId"]) == TURN
+    assert [e.source for e in await chat.listed(kinds="message")] == ["customer", "ai_agent"]
