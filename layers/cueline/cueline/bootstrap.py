@@ -15,12 +15,14 @@ from cueline.adapters.cached import CachedAgents, CachedKeys
 from cueline.adapters.clock import SystemClock
 from cueline.adapters.dynamodb.agents import DynamoAgents
 from cueline.adapters.dynamodb.beats import DynamoBeats
+from cueline.adapters.dynamodb.customers import DynamoCustomers
 from cueline.adapters.dynamodb.items import session_from_item
 from cueline.adapters.dynamodb.keys import DynamoKeys
 from cueline.adapters.dynamodb.log import DynamoLog
 from cueline.adapters.dynamodb.sessions import DynamoSessions
 from cueline.adapters.dynamodb.spending import DynamoSpending
 from cueline.adapters.dynamodb.sweeper import DynamoSweeper
+from cueline.adapters.schedules import EventBridgeSchedules
 from cueline.adapters.sqs import SqsWakeUps, wake_up_from_json
 from cueline.doors.access import Access
 from cueline.doors.cors import Cors
@@ -76,6 +78,14 @@ def ports() -> Ports:
         wake_ups=SqsWakeUps(aws.sqs_client(), given.wake_ups_url),
         keys=CachedKeys(keys, clock, KEY_SECONDS),
         spending=DynamoSpending(dynamodb, given.table_name, clock),
+        customers=DynamoCustomers(dynamodb, given.table_name, clock),
+        schedules=EventBridgeSchedules(
+            cache(aws.scheduler_client),
+            given.schedule_group,
+            given.schedule_role_arn,
+            given.wake_ups_arn,
+            given.schedules_failed_arn,
+        ),
         clock=clock,
     )
 
@@ -184,6 +194,7 @@ def _limits(given: Settings) -> "Limits":
         prices=Prices(given.model_prices),
         model_name=given.model_name,
         model_parameters=given.model_parameters,
+        default_model=given.default_model,
     )
 
 

@@ -29,6 +29,14 @@ class Settings(BaseModel):
 
     table_name: str
     wake_ups_url: str
+    wake_ups_arn: str = ""
+    """With the next three, for what is to be said at a time that is farther away than 15 minutes;
+    without them it is refused."""
+    schedule_group: str = ""
+    schedule_role_arn: str = ""
+    """The role that sends a wake-up when its time has come."""
+    schedules_failed_arn: str = ""
+    """Where it goes if it cannot be sent."""
     auth: Literal["on", "off"] = "on"
     token_secret_arn: str = ""
     """Of the secret that signs access tokens."""
@@ -48,6 +56,8 @@ class Settings(BaseModel):
     model_api: Literal["responses", "chat"] = "responses"
     model_name: str = ""
     """Stands for every agent's own model name, where the provider has but one."""
+    default_model: str = ""
+    """Of agents that name none."""
     model_parameters: Json[dict[str, Any]] = Field(default_factory=dict)
     """Under every agent's own parameters."""
     model_prices: Json[dict[str, Price]] = Field(default_factory=dict)

@@ -16,6 +16,7 @@ _BUSY = {
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "RequestThrottled",
+    "ServiceQuotaExceededException",
     "ServiceUnavailable",
     "SlowDown",
     "Throttling",

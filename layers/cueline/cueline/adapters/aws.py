@@ -12,6 +12,7 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_sqs import SQSClient
 
 TOOL_SECONDS = 245
@@ -49,6 +50,10 @@ def dynamodb_client() -> "DynamoDBClient":
 
 def sqs_client() -> "SQSClient":
     return cast("SQSClient", _client("sqs"))
+
+
+def scheduler_client() -> "EventBridgeSchedulerClient":
+    return cast("EventBridgeSchedulerClient", _client("scheduler"))
 
 
 def lambda_client() -> "LambdaClient":
