@@ -12,7 +12,7 @@ from cueline.engine.host import Host
 from cueline.engine.model import CallMade
 from cueline.engine.tools import ToolSpec
 from cueline.engine.work import OpenCall
-from cueline.log import conversation, state
+from cueline.log import conversation, fold
 from cueline.log.events import Decision, Event, Input, Recorded
 from cueline.log.state import offsets
 from tests.simulation import World
@@ -74,7 +74,7 @@ MUTANTS: dict[str, Callable[[Any], object]] = {
     "a decision ends alone": lambda m: m.setattr(
         answering, "covered", lambda _, turn: offsets(turn.inputs)
     ),
-    "what is suspended is forgotten": lambda m: m.setattr(state, "_undecided", lambda *_: {}),
+    "what is suspended is forgotten": lambda m: m.setattr(fold, "_undecided", lambda *_: {}),
     "nothing is kept beside a summary": lambda m: m.setattr(compaction, "_divided", keeps_nothing),
     "a summary cuts a turn in two": lambda m: m.setattr(compaction, "_divided", keeps_inputs),
     "a compaction answers everybody": lambda m: m.setattr(

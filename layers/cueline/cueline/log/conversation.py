@@ -87,6 +87,8 @@ class _Block:
     """A call and its output are shown together, or not at all."""
     waiting: list[str] = field(default_factory=list)
     """Calls that it was suspended with."""
+    inherited: set[str] = field(default_factory=set)
+    """Calls that a dead turn was making."""
 
     def said(self, recorded: Recorded, text: str, role: Literal["assistant", "user"]) -> None:
         if text and not recorded.mark:
@@ -268,6 +270,7 @@ def _begun(inputs: Sequence[int], inherited: dict[int, _Block]) -> _Block:
     for dead in [inherited.pop(offset) for offset in inputs if offset in inherited]:
         block.did += dead.did
         block.open_calls += dead.open_calls
+        block.inherited |= {*dead.open_calls, *dead.inherited}
         block.hidden_calls |= dead.hidden_calls
     return block
 
@@ -278,8 +281,12 @@ def handoff(event: StepChanged) -> str:
 
 
 def _render(block: _Block, said: dict[int, Input]) -> list[Item]:
-    # Of a turn that has not ended only an aside sees open calls.
-    block.close(CUT_OFF if block.ended else RUNNING)
+    if not block.ended:
+        # Only an aside sees calls that run.
+        runs = [call for call in block.open_calls if call not in block.inherited]
+        for call in runs:
+            block.returned(call, RUNNING)
+    block.close(CUT_OFF)
     items: list[Item] = []
     for step in (*sorted(block.inputs), *block.shown()):
         items += _messages(said.get(step)) if isinstance(step, int) else [step]
