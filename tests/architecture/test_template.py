@@ -39,6 +39,10 @@ def of_type(resources: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
 
 def statements(expanded: dict[str, Any]) -> list[dict[str, Any]]:
     """Of every role's own policies; a conditional policy counts as there."""
+    return statements_in(of_type(expanded, "AWS::IAM::Role"))
+
+
+def statements_in(policies: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
 
     def visit(node: Any) -> None:
@@ -51,7 +55,7 @@ def statements(expanded: dict[str, Any]) -> list[dict[str, Any]]:
             for value in node:
                 visit(value)
 
-    visit(of_type(expanded, "AWS::IAM::Role"))
+    visit(policies)
     return found
 
 
@@ -174,6 +178,67 @@ def test_only_functions_that_run_turns_reach_what_is_a_tools(
     for statement in statements(expanded):
         if "lambda:" in str(statement["Action"]):
             assert statement["Resource"] == OF_TOOLS["lambda"]
+
+
+SCHEDULERS = {"AgentEventsFunctionRole", "WorkerFunctionRole"}
+"""Who makes schedules: functions that run turns, and those that take triggers for later."""
+SCHEDULE = {
+    "Fn::Sub": f"arn:${{AWS::Partition}}:scheduler{OWN}schedule/${{ScheduleGroup}}/*",
+}
+
+
+def test_schedules_are_made_in_one_group_for_one_role(expanded: dict[str, Any]) -> None:
+    making, passing = [], []
+    for name, role in of_type(expanded, "AWS::IAM::Role").items():
+        for statement in statements_in(role):
+            actions = statement["Action"]
+            if any(action.startswith("scheduler:") for action in actions):
+                assert (actions, statement["Resource"]) == (["scheduler:CreateSchedule"], SCHEDULE)
+                making.append(name)
+            if "iam:PassRole" in actions:
+                assert actions == ["iam:PassRole"]
+                assert statement["Resource"] == {"Fn::GetAtt": ["ScheduleRole", "Arn"]}
+                to = {"iam:PassedToService": "scheduler.amazonaws.com"}
+                assert statement["Condition"] == {"StringEquals": to}
+                passing.append(name)
+    assert making == passing
+    assert set(making) >= SCHEDULERS
+
+
+def test_the_schedulers_role_sends_wake_ups_and_nothing_else(expanded: dict[str, Any]) -> None:
+    role = of_type(expanded, "AWS::IAM::Role")["ScheduleRole"]
+    [statement] = statements_in(role["Properties"]["Policies"])
+    assert statement["Action"] == ["sqs:SendMessage"]
+    queues = [{"Fn::GetAtt": [name, "Arn"]} for name in ("WakeUps", "SchedulesFailed")]
+    assert statement["Resource"] == queues
+    [trusted] = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trusted["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    assert trusted["Condition"]["StringEquals"] == {
+        "aws:SourceAccount": {"Ref": "AWS::AccountId"},
+        "aws:SourceArn": {"Fn::GetAtt": ["ScheduleGroup", "Arn"]},
+    }
+
+
+def test_who_makes_schedules_knows_where_they_go_and_nobody_else_does(
+    expanded: dict[str, Any],
+) -> None:
+    told = {
+        "WAKE_UPS_ARN": {"Fn::GetAtt": ["WakeUps", "Arn"]},
+        "SCHEDULE_GROUP": {"Ref": "ScheduleGroup"},
+        "SCHEDULE_ROLE_ARN": {"Fn::GetAtt": ["ScheduleRole", "Arn"]},
+        "SCHEDULES_FAILED_ARN": {"Fn::GetAtt": ["SchedulesFailed", "Arn"]},
+    }
+    roles = of_type(expanded, "AWS::IAM::Role")
+    for name, function in of_type(expanded, "AWS::Lambda::Function").items():
+        variables = function["Properties"]["Environment"]["Variables"]
+        makes = "scheduler:CreateSchedule" in json.dumps(roles[f"{name}Role"])
+        assert {key: variables.get(key) for key in told} == (told if makes else dict.fromkeys(told))
+
+
+def test_who_calls_a_model_knows_the_default_one() -> None:
+    for function in FUNCTIONS.values():
+        variables = function["Properties"]["Environment"]["Variables"]
+        assert ("DEFAULT_MODEL" in variables) == ("MODEL_NAME" in variables)
 
 
 @pytest.mark.parametrize(
