@@ -7,8 +7,9 @@ from uuid import UUID
 
 from cueline.doors.agent_events.creation import Creation
 from cueline.doors.agent_events.keys import agent_key_in
+from cueline.doors.agent_events.wire import KEY
 from cueline.engine.ports import Clock
-from cueline.errors import EventNotFound, NotFound, SessionNotFound
+from cueline.errors import AgentNotFound, EventNotFound, NotFound, SessionNotFound
 
 __all__ = ["agent_key_in"]
 
@@ -59,6 +60,13 @@ def _text(path: str, missing: type[NotFound]) -> str:
     if not is_id(given):
         raise missing(given[:MAX_ECHO])
     return given
+
+
+def agent_key_of(text: str) -> str:
+    """As it is in a body or a query. What cannot be a key names nothing: AgentNotFound."""
+    if not KEY.fullmatch(text):
+        raise AgentNotFound(text[:MAX_ECHO])
+    return text
 
 
 def is_id(text: str) -> bool:
