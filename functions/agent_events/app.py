@@ -1,4 +1,4 @@
-"""Posting an event to a session, under the Lambda Web Adapter, so that the answer can stream."""
+"""What streams, under the Lambda Web Adapter: door 1's posts, and door 2's list of events."""
 
 from urllib.parse import quote
 
@@ -10,14 +10,18 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from cueline import bootstrap
+from cueline.doors.agent_events import errors as door_1
 from cueline.doors.agent_events.body import MAX_BODY
-from cueline.doors.agent_events.errors import error_answer
 from cueline.doors.agent_events.hosting import Post
 from cueline.doors.asgi import answering, body_of, gone, request_id
 from cueline.doors.logs import function_logger
+from cueline.doors.triggered_responses import errors as door_2
+from cueline.doors.triggered_responses.following import TIMED_OUT, Following, Look
 from cueline.errors import CuelineError, RouteNotFound, unexpected
 
-EVENTS = "/v2/agents/{agent_key}/sessions/{session_key}/events"
+DOOR_1 = "/v2/agents/{agent_key}/sessions/{session_key}/events"
+DOOR_2 = "/sessions/{session_id}/events"
+UNBUFFERED = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 logger = function_logger()
 
@@ -33,10 +37,27 @@ async def post_event(request: Request) -> Response:
         answer = await bootstrap.hosting().answer(opened, lambda: gone(request))
         return _told(request, JSONResponse(answer, 201))
     frames = bootstrap.hosting().stream(opened, post.request_id)
-    unbuffered = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return _told(
-        request, StreamingResponse(frames, 201, unbuffered, media_type="text/event-stream")
+        request, StreamingResponse(frames, 201, UNBUFFERED, media_type="text/event-stream")
     )
+
+
+async def list_events(request: Request) -> Response:
+    """200 with the session's events, once there are some; or a stream of them as they come."""
+    door, given = bootstrap.rest(), bootstrap.settings()
+    following = Following(door.ports, door.access, given.wait_seconds, given.stream_seconds)
+    query = {name: request.query_params.getlist(name) for name in request.query_params}
+    look = Look(quote(request.path_params["session_id"], safe=""), query, dict(request.headers))
+    opened = await anyio.to_thread.run_sync(following.open, look)
+    if opened.query.sse:
+        frames = following.stream(opened)
+        return _told(
+            request, StreamingResponse(frames, 200, UNBUFFERED, media_type="text/event-stream")
+        )
+    events = await following.answer(opened, lambda: gone(request))
+    if events is None:
+        return _told(request, JSONResponse(TIMED_OUT, 504))
+    return _told(request, Response(events, 200, media_type="application/json"))
 
 
 def _id(request: Request) -> str:
@@ -44,7 +65,8 @@ def _id(request: Request) -> str:
 
 
 async def failed(request: Request, error: Exception) -> Response:
-    answer = error_answer(error, _id(request))
+    door = door_2 if request.url.path.startswith("/sessions/") else door_1
+    answer = door.error_answer(error, _id(request))
     if not isinstance(error, CuelineError):
         logger.error("unexpected error", extra=unexpected(error))
     return _told(request, JSONResponse(answer.body, answer.status, answer.headers))
@@ -68,7 +90,8 @@ async def healthz(_: Request) -> Response:
 app = Starlette(
     routes=[
         Route("/healthz", healthz),
-        Route(EVENTS, answering(post_event, failed), methods=["POST"]),
+        Route(DOOR_1, answering(post_event, failed), methods=["POST"]),
+        Route(DOOR_2, answering(list_events, failed), methods=["GET"]),
     ],
     exception_handlers={HTTPException: nowhere},
 )
