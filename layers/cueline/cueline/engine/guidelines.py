@@ -18,8 +18,8 @@ _REPORT = (
     "Where you followed any, end your answer with a line of its own that names them by number, "
     "such as [[guidelines: 1, 3]]. It is taken out before anybody reads the answer."
 )
-_MARKER = re.compile(r"\s*\[\[\s*(silence|guidelines?\s*:[\d\s,]*)\s*\]\]\s*", re.IGNORECASE)
-_MAYBE = re.compile(r"\s*(\[(\[[^\[\]]{0,200}(\]\]?\s*)?)?)?\Z")
+_MARKER = re.compile(r"\s*\[\[\s*(silence|guidelines?\s*:[\d\s,]*)\s*\]\]", re.IGNORECASE)
+_MAYBE = re.compile(r"\s*(\[(\[[^\[\]]{0,200}\]?)?)?\Z")
 """What may become a marker once more is said."""
 
 
@@ -53,16 +53,20 @@ class Markers:
     followed: tuple[int, ...] = ()
     """Numbers of guidelines."""
     _held: str = ""
+    _began: bool = False
 
     def feed(self, text: str) -> str:
         """What can be told of it by now; what may be part of a marker is held back."""
         told = self._without(self._held + text)
+        told = told if self._began else told.lstrip()
         held = _MAYBE.search(told)
         self._held = held[0] if held else ""
-        return told[: len(told) - len(self._held)]
+        told = told[: len(told) - len(self._held)]
+        self._began = self._began or bool(told)
+        return told
 
     def rest(self) -> str:
-        """What was held back and is no marker, without the space at the answer's end."""
+        """What was held back and is no marker, without the space at the answer's ends."""
         left, self._held = self._held.rstrip(), ""
         return left
 
@@ -77,6 +81,6 @@ class Markers:
                 self.silent = True
             else:
                 self.followed += tuple(map(int, re.findall(r"\d{1,4}", found[1])))
-            return "\n" if found.end() < len(text) and found.start() else ""
+            return ""
 
         return _MARKER.sub(noted, text)
