@@ -231,14 +231,12 @@ def steering(state: State, turn: str) -> tuple[Waiting, ...]:
 
 def interruption(state: State) -> tuple[Event, ...]:
     """What closes every running turn."""
-    return tuple(
-        event
-        for turn in state.turns
-        for event in (
-            TurnInterrupted(turn=turn.id, inputs=covered(state, turn), trace=turn.trace),
-            *ready(turn),
-        )
-    )
+    events: list[Event] = []
+    for turn in state.turns:
+        inputs = covered(state, turn)
+        events.append(TurnInterrupted(turn=turn.id, inputs=inputs, trace=turn.trace))
+        events += ready(turn)
+    return tuple(events)
 
 
 def ready(turn: Turn, matched: tuple[str, ...] = ()) -> tuple[TurnReady, ...]:

@@ -19,7 +19,7 @@ _SESSION = _SESSIONS + "/{session_id}"
 
 def _create_session(c: Call) -> object:
     greeting = parse_query(CreateQuery, c.query).allow_greeting is True
-    return sessions.create(c.ports, c.creation, greeting, c.trace_id)
+    return sessions.create(c, greeting=greeting)
 
 
 def _list_sessions(c: Call) -> object:

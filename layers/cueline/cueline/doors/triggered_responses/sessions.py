@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
-from cueline.doors.agent_events.creation import Creation
+from cueline.doors.triggered_responses.calls import Call
 from cueline.doors.triggered_responses.customers import GUEST
 from cueline.doors.triggered_responses.errors import wrong
 from cueline.doors.triggered_responses.greeting import greet
@@ -99,11 +99,14 @@ class DeleteQuery(Filter):
 # --- use cases -----------------------------------------------------------------------------------
 
 
-def create(ports: Ports, asked: Creation, greeting: bool, trace_id: str) -> dict[str, Any]:
+def create(call: Call, *, greeting: bool) -> dict[str, Any]:
     """A repeat under its Idempotency-Key gives the session that it made before, as it is now.
+
+    With `greeting` its agent speaks first.
 
     Raises AgentNotFound, IdempotencyKeyReused, Unprocessable.
     """
+    ports, asked = call.ports, call.creation
     given = parse(CreateSession, asked.body)
     key = new_id(ports.clock, asked)
     new = _checked(
@@ -122,7 +125,7 @@ def create(ports: Ports, asked: Creation, greeting: bool, trace_id: str) -> dict
         )
     )
     try:
-        made = sessions.create(ports, new, trace_id)
+        made = sessions.create(ports, new, call.trace_id)
     except SessionExists:
         made, tail = sessions.find(ports, new.agent_key, key)
         if not asked.made(made.mark, made.version, ports.clock.now() - made.created_at):
@@ -132,7 +135,7 @@ def create(ports: Ports, asked: Creation, greeting: bool, trace_id: str) -> dict
     else:
         shown = to_wire(made)
     if greeting:
-        greet(ports, made, trace_id)
+        greet(ports, made, call.caller, call.lease, call.trace_id)
     return shown
 
 
