@@ -54,11 +54,12 @@ class Upstreams:
 
 
 def refusal(status: int, code: str, message: str) -> Response:
-    """An error of the edge itself, in the shape that door 1's clients read."""
+    """An error of the edge itself, in the shapes that all doors' clients read, in one."""
     request = str(uuid.uuid4())
     return JSONResponse(
         {
             "messages": [message],
+            "detail": message,
             "code": code,
             "request_id": request,
             "retryable": status in {502, 503},

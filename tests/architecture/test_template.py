@@ -152,7 +152,10 @@ def test_no_permission_names_a_star(expanded: dict[str, Any]) -> None:
         ("ModelSecretArn", {"AgentEventsFunctionRole", "WorkerFunctionRole"}),
         (
             "TokenSecret",
-            {"AccessFunctionRole", "AgentsFunctionRole", "AgentEventsFunctionRole"},
+            {
+                *("AccessFunctionRole", "AgentsFunctionRole", "AgentEventsFunctionRole"),
+                "TriggeredResponsesFunctionRole",
+            },
         ),
     ],
 )
@@ -180,7 +183,9 @@ def test_only_functions_that_run_turns_reach_what_is_a_tools(
             assert statement["Resource"] == OF_TOOLS["lambda"]
 
 
-SCHEDULERS = {"AgentEventsFunctionRole", "WorkerFunctionRole"}
+SCHEDULERS = {
+    *("AgentEventsFunctionRole", "WorkerFunctionRole", "TriggeredResponsesFunctionRole"),
+}
 """Who makes schedules: functions that run turns, and those that take triggers for later."""
 SCHEDULE = {
     "Fn::Sub": f"arn:${{AWS::Partition}}:scheduler{OWN}schedule/${{ScheduleGroup}}/*",
@@ -202,7 +207,7 @@ def test_schedules_are_made_in_one_group_for_one_role(expanded: dict[str, Any]) 
                 assert statement["Condition"] == {"StringEquals": to}
                 passing.append(name)
     assert making == passing
-    assert set(making) >= SCHEDULERS
+    assert set(making) == SCHEDULERS
 
 
 def test_the_schedulers_role_sends_wake_ups_and_nothing_else(expanded: dict[str, Any]) -> None:
@@ -295,11 +300,17 @@ def test_what_can_stream_streams_after_expansion(expanded: dict[str, Any]) -> No
             "/2021-11-15/functions/${AgentEventsFunction.Arn}/response-streaming-invocations"
         )
     }
-    assert streaming == {("POST", "/v2/agents/{agent_key}/sessions/{session_key}/events")}
+    assert streaming == {
+        ("POST", "/v2/agents/{agent_key}/sessions/{session_key}/events"),
+        ("GET", "/sessions/{session_id}/events"),
+    }
     matched = template.streaming_routes(SOURCE)
-    assert [method for method, _ in matched] == ["POST"]
+    assert [method for method, _ in matched] == ["POST", "GET"]
     assert matched[0][1].fullmatch("/v2/agents/a/sessions/s/events")
     assert not matched[0][1].fullmatch("/v2/agents/a/sessions/s/events/e/hide")
+    assert matched[1][1].fullmatch("/sessions/a.s/events")
+    assert not matched[1][1].fullmatch("/sessions/a.s/events/e")
+    assert not matched[1][1].fullmatch("/v2/agents/a/sessions/s/events")
 
 
 def test_the_api_is_regional_and_names_its_methods(expanded: dict[str, Any]) -> None:
@@ -351,7 +362,8 @@ def test_what_the_gateway_says_itself_is_in_the_doors_shape() -> None:
     assert {"DEFAULT_4XX", "DEFAULT_5XX", "THROTTLED"} <= set(responses)
     for kind in responses:
         body = json.loads(template.gateway_response(SOURCE, kind)[1])
-        assert set(body) == {"messages", "code", "retryable", "request_id"}
+        assert set(body) == {"messages", "detail", "code", "retryable", "request_id"}
+        assert body["messages"] == [body["detail"]]
         assert isinstance(body["retryable"], bool)
         assert body["request_id"] == "$context.requestId"
         assert re.fullmatch("[a-z_]+", body["code"])
