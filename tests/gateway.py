@@ -21,17 +21,19 @@ def event(
     path: str,
     body: Any = None,
     *,
-    query: Mapping[str, str] | None = None,
+    query: Mapping[str, str | list[str]] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """`body` is text, or what is to be JSON."""
+    """`body` is text, or what is to be JSON; a list is a query parameter that is there again."""
+    given = {k: v if isinstance(v, list) else [v] for k, v in (query or {}).items()}
     text = body if isinstance(body, str) or body is None else json.dumps(body)
     return {
         "resource": path,
         "path": path,
         "httpMethod": method,
         "headers": {"content-type": "application/json", **(headers or {})},
-        "queryStringParameters": dict(query) if query else None,
+        "queryStringParameters": {name: values[-1] for name, values in given.items()} or None,
+        "multiValueQueryStringParameters": given or None,
         "body": text,
         "isBase64Encoded": False,
         "requestContext": {"requestId": REQUEST_ID, "httpMethod": method, "resourcePath": path},

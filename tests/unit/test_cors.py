@@ -36,7 +36,8 @@ def test_a_named_origin_may_read_and_send(named: Cors, origin: str) -> None:
     assert asked["access-control-allow-methods"] == "GET, POST, PATCH, PUT, DELETE"
     assert set(asked["access-control-allow-headers"].split(", ")) == {
         "content-type", "authorization", "x-api-key", "customer-id", "x-source", "idempotency-key",
-        "request-timeout", "request-timeout-millis",
+        "request-timeout", "request-timeout-millis", "x-fern-language", "x-fern-runtime",
+        "x-fern-runtime-version",
     }  # fmt: skip
 
 

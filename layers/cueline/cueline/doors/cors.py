@@ -6,7 +6,8 @@ from dataclasses import dataclass
 _METHODS = "GET, POST, PATCH, PUT, DELETE"
 _HEADERS = (
     "authorization, content-type, customer-id, idempotency-key, request-timeout, "
-    "request-timeout-millis, x-api-key, x-source"
+    "request-timeout-millis, x-api-key, x-fern-language, x-fern-runtime, x-fern-runtime-version, "
+    "x-source"
 )
 _EXPOSED = "x-request-id, retry-after"
 _SECONDS = "7200"  # the longest that Chromium remembers a preflight
