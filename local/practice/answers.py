@@ -17,11 +17,16 @@ from local.practice.talk import (
     skills,
     step,
     summary,
+    triggered,
 )
 
+SILENCE = "[[silence]]"
 WHO = "I am the practice model, not an AI."
-_CONDITION = re.compile(r"^\W*(?:when|whenever|if)\b(.{3,200}?)(?:,|:|\bthen\b)", re.IGNORECASE)
-_RULE = re.compile(r"^\W*(?:guideline|when|whenever|if|always|never)\b", re.IGNORECASE)
+_CONDITION = re.compile(
+    r"^\W*(?:\d+\.\s*)?(?:when|whenever|if)\b(.{3,200}?)(?:,|:|\bthen\b)", re.IGNORECASE
+)
+_NUMBERED = re.compile(r"^(\d+)\. (?=when )", re.IGNORECASE)
+_RULE = re.compile(r"^\W*(?:\d+\.\s*)?(?:guideline|when|whenever|if|always|never)\b", re.IGNORECASE)
 _TO_SAY = re.compile(
     r"\b(?:say|saying|reply|respond|answer|mention|add|include|use|end|begin|start|greet)\b"
     r'[^"“\n]{0,60}["“]([^"”\n]{1,200})["”]',
@@ -33,7 +38,7 @@ def answer(heard: Heard) -> Answer:
     """Thinking where it is asked for, a tool call where one fits, else a few sentences."""
     if summary_asked(heard):
         return Answer(texts=pieces(summarised(heard)))
-    made = calls(heard)
+    made = calls(heard) if triggered(heard) is None else ()
     text = "" if made else _form(heard) or _text(heard)
     texts, finish = pieces(text), "stop"
     if heard.limit is not None and len(texts) > heard.limit:
@@ -58,6 +63,12 @@ def _form(heard: Heard) -> str:
 
 def _text(heard: Heard) -> str:
     words = asked(heard)
+    to_say = triggered(heard)
+    if to_say is not None:
+        if any("say nothing" in action.lower() for action in to_say):
+            return SILENCE
+        what = " and ".join(map(quoted, to_say)) or "what the conversation calls for"
+        return f"{WHO} I was asked to speak: {what}."
     if done := outputs(heard):
         parts = [WHO, *map(_told, done), f"That is for {quoted(words)}." if words else ""]
     else:
@@ -65,7 +76,9 @@ def _text(heard: Heard) -> str:
     rules, sayings = _rules(heard, words)
     parts += [f"I follow the guideline {quoted(rule)}." for rule in rules[:2]]
     parts += sayings[:3]
-    return " ".join(part for part in parts if part)
+    text = " ".join(part for part in parts if part)
+    numbers = [found[1] for rule in rules if (found := _NUMBERED.match(rule))]
+    return f"{text}\n[[guidelines: {', '.join(numbers)}]]" if numbers else text
 
 
 def _told(output: Output) -> str:

@@ -7,6 +7,12 @@ from local.practice.summaries import Summary, summary_given
 
 _SKILL = re.compile(r"(?:^|\n\n)Skill (?P<name>[^\n]{1,200}):\n\n")
 _STEP = re.compile(r"(?:^|\n\n)\[Step `[^`]*` is done\. Go on with step `(?P<name>[^`]*)`\.\]$")
+_TRIGGER = re.compile(
+    r"(?:^|\n\n)\[The application, not the user: speak to the user now\b.*?and nothing else\.\]",
+    re.DOTALL,
+)
+_ACTION = re.compile(r"^- (?P<action>.+?)(?: \([^()]*\))?$", re.MULTILINE)
+_PERSON = re.compile(r"(?:^|\n\n)\[[^\n]{1,200}, who works beside you, says to the user:\]\n[^\n]*")
 _REJECTED = re.compile(r"A person has rejected this call; it was not run\.\s*")
 
 
@@ -22,6 +28,8 @@ def own_words(heard: Heard) -> list[str]:
 def _own(text: str) -> str:
     if given := summary_given(text):
         text = given[1]
+    for beside in (_TRIGGER, _PERSON):
+        text = beside.sub("", text)
     for between in (_SKILL, _STEP):
         if found := between.search(text):
             text = text[: found.start()]
@@ -47,6 +55,15 @@ def step(heard: Heard) -> str:
     last = heard.items[-1] if heard.items else None
     found = _STEP.search(last.text) if isinstance(last, Message) else None
     return found["name"] if found else ""
+
+
+def triggered(heard: Heard) -> list[str] | None:
+    """What it is to say without being asked by its user; None where it was asked."""
+    last = next((i for i in reversed(heard.items) if isinstance(i, Message)), None)
+    found = _TRIGGER.search(last.text) if last else None
+    if not (last and found) or _own(last.text):
+        return None
+    return [action["action"] for action in _ACTION.finditer(found[0])]
 
 
 def outputs(heard: Heard) -> list[Output]:

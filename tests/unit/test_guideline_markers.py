@@ -58,7 +58,7 @@ def test_what_is_no_marker_is_told_whole(pieces: list[str]) -> None:
 
 def test_guidelines_are_numbered_by_priority_and_their_ids_come_back() -> None:
     told = instruction(AGENT)
-    assert "1. When z (this one matters most) [d]" in told
+    assert "1. When z: take note of it (this one matters most) [d]" in told
     assert "2. When x: y" in told
     assert "When w" not in told
     assert Markers(followed=(2, 2, 7, 1)).ids(AGENT) == ("low", "high")

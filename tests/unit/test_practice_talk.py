@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from cueline.engine.agent import Agent
+from cueline.engine.agent import Guideline as Standing
 from cueline.engine.compaction import summary_request
+from cueline.engine.guidelines import instruction
 from cueline.log.conversation import SUMMARY, handoff
 from cueline.log.events import Answered, Event, Input, Recorded, StepChanged, TurnBegan
+from cueline.log.triggers import SILENCE, Guideline, Trigger, told
 from local.practice import chat_wire, responses_request
 from local.practice.answers import answer
 from local.practice.heard import Answer, Call, Heard, Message, Output, Tool
@@ -216,3 +219,42 @@ def test_it_goes_on_in_a_step_with_what_the_user_asked() -> None:
     assert "You said “Find order 7”. I go on in step “sell”. I can see 1 user message." in said
     (made,) = say(*items, tools=TOOLS).calls
     assert (made.tool, made.arguments) == ("find_order", '{"number": 7}')
+
+
+# --- triggers and guidelines ---------------------------------------------------------------------
+
+
+def trigger(*actions: str) -> str:
+    return told(Trigger(guidelines=tuple(Guideline(action=action) for action in actions)))
+
+
+def test_it_says_what_a_trigger_asks_for_and_calls_nothing() -> None:
+    words = [user("Find order 7"), Message("assistant", "It is 7.")]
+    said = say(*words, user(trigger("Ask how they are", "Say hold on")), tools=TOOLS)
+    assert said.calls == ()
+    assert "I was asked to speak: “Ask how they are” and “Say hold on”." in said.text
+
+
+def test_to_a_trigger_that_wants_nothing_said_it_is_silent() -> None:
+    assert say(user(trigger("Say nothing"))).text == SILENCE
+
+
+def test_a_user_who_speaks_behind_a_trigger_is_answered() -> None:
+    said = say(user(trigger("Ask how they are") + "\n\nFine, and you?"))
+    assert "You said “Fine, and you?”." in said.text
+
+
+def test_what_a_person_beside_it_says_is_none_of_the_users_words() -> None:
+    said = say(user("Hello"), user("[Bob, who works beside you, says to the user:]\nHi there"))
+    assert "You said “Hello”." in said.text
+
+
+def test_it_tells_which_guidelines_it_followed() -> None:
+    guidelines = (
+        Standing(id="a", condition="they greet", action='Say "Ahoy"'),
+        Standing(id="b", condition="the moon is full", action='Say "Howl"'),
+    )
+    agent = Agent(key="a", name="A", model="m", created_at=0, updated_at=0, guidelines=guidelines)
+    said = say(user("Please greet me"), instructions=instruction(agent))
+    assert said.text.endswith("Ahoy\n[[guidelines: 1]]")
+    assert "Howl" not in said.text

@@ -35,9 +35,7 @@ def instruction(agent: Agent) -> str:
 
 
 def _line(guideline: Guideline) -> str:
-    parts = [f"When {guideline.condition}"]
-    if guideline.action:
-        parts.append(f": {guideline.action}")
+    parts = [f"When {guideline.condition}: {guideline.action or 'take note of it'}"]
     if guideline.criticality == "high":
         parts.append(" (this one matters most)")
     if guideline.description:
