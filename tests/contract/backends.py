@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +31,7 @@ from cueline.adapters.dynamodb import (
 )
 from cueline.adapters.dynamodb.items import Item, segment_to_item
 from cueline.adapters.memory import MemoryLog, MemorySchedules, MemoryWakeUps, memory_ports
+from cueline.adapters.schedules import EventBridgeSchedules
 from cueline.adapters.sqs import SqsWakeUps, wake_up_from_json
 from cueline.engine.agent import Agent
 from cueline.engine.ports import Ports, WakeUp
@@ -38,7 +40,9 @@ from cueline.log.segment import Segment, Session
 from tests.clock import FakeClock
 
 if TYPE_CHECKING:
+    from botocore.client import BaseClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_sqs import SQSClient
 
 Loss = Literal["none", "repeated", "cut"]
@@ -50,6 +54,10 @@ cut       it is lost, and so is the connection: the caller gets Unavailable
 """
 
 TABLE = "cueline"
+SCHEDULES = "cueline-schedules"
+ROLE_ARN = "arn:aws:iam::123456789012:role/cueline-schedules"
+QUEUE_ARN = "arn:aws:sqs:eu-central-1:123456789012:wake-ups"
+FAILED_ARN = "arn:aws:sqs:eu-central-1:123456789012:schedules-failed"
 SESSION = "support.s1"
 
 
@@ -62,6 +70,8 @@ class Backend:
     """The wake-ups that a worker would get now."""
     kept: Callable[[], list[tuple[int, int, str]]]
     """Incarnation, offset and events of SESSION's segments; its beats and keys, at offset -1."""
+    waiting: Callable[[], dict[str, tuple[int, WakeUp]]]
+    """The schedules whose time has not come: by name, when in ms, and what they send."""
     calls: list[str] = field(default_factory=list)
     """Names of the DynamoDB calls so far, each attempt counted."""
 
@@ -93,15 +103,21 @@ def memory() -> Iterator[Backend]:
         cells = [*store.beats.get(SESSION, {}), *store.keyed.get(SESSION, {})]
         return [*segments, *((cell[0], -1, "") for cell in cells)]
 
-    yield Backend(ports, clock, None, wake_ups.drain, kept)
+    def waiting() -> dict[str, tuple[int, WakeUp]]:
+        assert isinstance(ports.schedules, MemorySchedules)
+        made = ports.schedules.waiting.items()
+        return {name: (when, wake_up_from_json(body)) for name, (when, body) in made}
+
+    yield Backend(ports, clock, None, wake_ups.drain, kept, waiting)
 
 
 @contextmanager
 def dynamodb() -> Iterator[Backend]:
     clock = FakeClock()
     with mock_aws():
-        client, sqs = _clients()
+        client, sqs, scheduler = _clients()
         create_table(client)
+        scheduler.create_schedule_group(Name=SCHEDULES)
         queue = sqs.create_queue(QueueName="wake-ups")["QueueUrl"]
 
         def received() -> list[WakeUp]:
@@ -118,7 +134,9 @@ def dynamodb() -> Iterator[Backend]:
             keys=DynamoKeys(client, TABLE, clock),
             spending=DynamoSpending(client, TABLE, clock),
             customers=DynamoCustomers(client, TABLE, clock),
-            schedules=MemorySchedules(),
+            schedules=EventBridgeSchedules(
+                lambda: scheduler, SCHEDULES, ROLE_ARN, QUEUE_ARN, FAILED_ARN
+            ),
             clock=clock,
         )
 
@@ -132,7 +150,11 @@ def dynamodb() -> Iterator[Backend]:
                     found.append((int(place[0]), -1, ""))
             return found
 
-        backend = Backend(ports, clock, client, received, kept)
+        def waiting() -> dict[str, tuple[int, WakeUp]]:
+            made = scheduler.list_schedules(GroupName=SCHEDULES)["Schedules"]
+            return {one["Name"]: _scheduled(scheduler, one["Name"]) for one in made}
+
+        backend = Backend(ports, clock, client, received, kept, waiting)
 
         def count(event_name: str, **_: object) -> None:
             backend.calls.append(event_name.rpartition(".")[2])
@@ -148,10 +170,29 @@ BACKENDS: dict[str, Callable[[], AbstractContextManager[Backend]]] = {
 
 
 @cache
-def _clients() -> "tuple[DynamoDBClient, SQSClient]":
+def _clients() -> "tuple[DynamoDBClient, SQSClient, EventBridgeSchedulerClient]":
     session = boto3.Session("testing", "testing", region_name="eu-central-1")
     config = client_config()
-    return session.client("dynamodb", config=config), session.client("sqs", config=config)
+    return (
+        session.client("dynamodb", config=config),
+        session.client("sqs", config=config),
+        session.client("scheduler", config=config),
+    )
+
+
+def scheduler_client() -> "EventBridgeSchedulerClient":
+    return _clients()[2]
+
+
+def _scheduled(client: "EventBridgeSchedulerClient", name: str) -> tuple[int, WakeUp]:
+    made = client.get_schedule(GroupName=SCHEDULES, Name=name)
+    return time_in(made["ScheduleExpression"]), wake_up_from_json(made["Target"]["Input"])
+
+
+def time_in(expression: str) -> int:
+    """In ms since 1970."""
+    time = datetime.strptime(f"{expression}+0000", "at(%Y-%m-%dT%H:%M:%S)%z")
+    return round(time.timestamp() * 1000)
 
 
 def create_table(client: "DynamoDBClient", name: str = TABLE) -> None:
@@ -182,7 +223,7 @@ def create_table(client: "DynamoDBClient", name: str = TABLE) -> None:
 
 
 @contextmanager
-def hooked(client: "DynamoDBClient", event: str, handler: Callable[..., Any]) -> Iterator[None]:
+def hooked(client: "BaseClient", event: str, handler: Callable[..., Any]) -> Iterator[None]:
     """Calls the handler before all others, among them moto's, which would answer and end it."""
     client.meta.events.register_first(event, handler)
     try:

@@ -2,15 +2,20 @@
 
 import logging
 from dataclasses import replace
+from typing import Any
+from zlib import crc32
 
 import pytest
 
 from cueline.engine.ports import Ports
 from cueline.errors import AgentNotFound, InvalidPageKey, TooLarge, Unavailable
 from cueline.log.segment import MAX_BYTES, Session
-from tests.contract.backends import SESSION, Backend, Loss, agent, cancelled, session
+from cueline.log.triggers import BuyTime, FollowUp, Guideline
+from tests.contract.backends import SESSION, TABLE, Backend, Loss, agent, cancelled, session
 
 MINUTE = 60_000
+SAY = (Guideline(action="Ask.", rationale="follow_up"), Guideline(action="ü"))
+LONG = (Guideline(action="x" * MAX_BYTES),)
 
 
 def stored(ports: Ports, key: str = SESSION) -> Session:
@@ -36,6 +41,58 @@ def test_everything_about_a_session_comes_back(ports: Ports) -> None:
     )
     assert ports.sessions.create(full, over=0)
     assert stored(ports) == full
+
+
+TOLD: list[dict[str, Any]] = [
+    {"customer": "ada@example.com"},
+    {"labels": ("b", "ü")},
+    {"consumed": {"client": 7}},
+    {"answers": "other"},
+    {"mode": "manual"},
+    {"follow_ups": ()},
+    {"follow_ups": (FollowUp(after_seconds=60), FollowUp(after_seconds=3600, guidelines=SAY))},
+    {"buy_time": BuyTime(after_seconds=2.5)},
+    {"buy_time": BuyTime(after_seconds=5, times=3, guidelines=SAY)},
+]
+
+
+@pytest.mark.parametrize("fields", TOLD)
+def test_each_of_its_settings_comes_back(ports: Ports, fields: dict[str, Any]) -> None:
+    ports.agents.create(agent())
+    assert ports.sessions.create(session(**fields), over=0)
+    assert stored(ports) == session(**fields)
+    assert ports.sessions.list("support", 1, None).items == [session(**fields)]
+    assert ports.sessions.replace(session(version=1))
+    assert stored(ports) == session(version=1)
+    for name in fields:
+        assert getattr(stored(ports), name) == getattr(session(), name)
+
+
+def test_one_from_before_those_settings_reads_well(table: Backend) -> None:
+    table.ports.agents.create(agent())
+    table.ports.sessions.create(session(), over=0)
+    assert table.client
+    [item] = [i for i in table.client.scan(TableName=TABLE)["Items"] if i["sk"]["S"] == "META"]
+    told = {"customer", "labels", "consumed", "answers", "mode", "follow_ups", "buy_time"}
+    assert not told.intersection(item)
+    assert stored(table.ports) == session()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"labels": ("x" * MAX_BYTES,)},
+        {"consumed": {"x" * MAX_BYTES: 1}},
+        {"customer": "x" * MAX_BYTES},
+        {"follow_ups": (FollowUp(after_seconds=1, guidelines=LONG),)},
+        {"buy_time": BuyTime(after_seconds=1, guidelines=LONG)},
+    ],
+)
+def test_all_of_a_session_counts(ports: Ports, fields: dict[str, Any]) -> None:
+    ports.agents.create(agent())
+    with pytest.raises(TooLarge):
+        ports.sessions.create(session(**fields), over=0)
+    assert ports.log.tail(SESSION).session is None
 
 
 def test_a_session_needs_its_agent(ports: Ports) -> None:
@@ -250,3 +307,58 @@ def test_only_its_own_list_takes_a_page_key(ports: Ports) -> None:
         ports.sessions.list("other", 1, given)
     with pytest.raises(InvalidPageKey):
         ports.agents.list(1, given)
+
+
+# --- all of them ---------------------------------------------------------------------------------
+
+
+def test_all_sessions_are_those_of_every_agent(ports: Ports) -> None:
+    assert list(ports.sessions.all()) == []
+    made = [
+        Session(agent_key, f"s{n}", 5, f"Talk {n}", 1000 + n)
+        for agent_key in ("support", "sales")
+        for n in range(30)
+    ]
+    for agent_key in ("support", "sales"):
+        ports.agents.create(agent(agent_key))
+    for one in made:
+        assert ports.sessions.create(one, over=0)
+    ports.sessions.remove("sales.s7", 5)
+    ports.sessions.replace(replace(made[0], name="New", version=1))
+    found = {one.id: one for one in ports.sessions.all()}
+    assert len(found) == len(made) - 1
+    assert found["support.s0"].name == "New"
+    assert found["sales.s8"] == made[38]
+
+
+def test_one_that_is_built_or_deleted_is_among_all(ports: Ports, made: Session) -> None:
+    ports.sessions.create(session("new", building=True), over=0)
+    ports.agents.delete("support")
+    assert {(s.session_key, s.building) for s in ports.sessions.all()} == {
+        ("s1", False),
+        ("new", True),
+    }
+
+
+def test_all_sessions_are_spread_and_read_as_far_as_somebody_asks(table: Backend) -> None:
+    table.ports.agents.create(agent())
+    for n in range(40):
+        table.ports.sessions.create(session(f"s{n}"), over=0)
+    assert table.client
+    items = table.client.scan(TableName=TABLE, IndexName="SessionsIndex")["Items"]
+    assert {item["sk"]["S"] for item in items} == {"META"}
+    assert {item["shard"]["S"] for item in items} == {f"sessions#{n}" for n in range(8)}
+    table.calls.clear()
+    assert next(table.ports.sessions.all())
+    assert table.calls == ["Query"]
+    assert len(list(table.ports.sessions.all())) == 40
+
+
+def test_a_session_stays_in_its_shard(table: Backend) -> None:
+    """Whatever Python and process: else a change would leave nothing behind, but another would
+    look for it elsewhere."""
+    table.ports.agents.create(agent())
+    table.ports.sessions.create(session(), over=0)
+    assert table.client
+    [item] = table.client.scan(TableName=TABLE, IndexName="SessionsIndex")["Items"]
+    assert item["shard"]["S"] == f"sessions#{crc32(b'support.s1') % 8}"

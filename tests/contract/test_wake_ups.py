@@ -13,6 +13,7 @@ WAKE_UPS = [
     WakeUp(SESSION, sweep=(1_750_000_000_000, 1)),
     WakeUp(SESSION, sweep=(5, 2)),
     WakeUp(SESSION, look={"t1": 0}, waited=(1_750_000_000_000, 7)),
+    WakeUp(SESSION, triggers=(1_750_000_000_000, 7)),
 ]
 
 
@@ -64,6 +65,8 @@ def test_a_body_can_be_read_back(wake_up: WakeUp) -> None:
         '{"session":"support.s1","sweep":[5,3]}',
         '{"session":"support.s1","sweep":[5.5,1]}',
         '{"session":"support.s1","waited":[5,-1]}',
+        '{"session":"support.s1","triggers":[5]}',
+        '{"session":"support.s1","triggers":[5,-1]}',
     ],
 )
 def test_anything_else_is_refused(body: str) -> None:
