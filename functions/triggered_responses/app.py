@@ -15,6 +15,7 @@ from cueline.doors.logs import function_logger
 from cueline.doors.triggered_responses.calls import Call, Route
 from cueline.doors.triggered_responses.errors import error_answer
 from cueline.doors.triggered_responses.event_routes import EVENT_ROUTES
+from cueline.doors.triggered_responses.events import EventStream
 from cueline.doors.triggered_responses.routes import ROUTES
 from cueline.errors import CuelineError, RouteNotFound, unexpected
 
@@ -39,6 +40,8 @@ def check_access(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -
 def answered(status: int, body: Any, headers: dict[str, str]) -> Response[str]:
     if status == 204:
         return Response(status, body="", headers=headers)  # the emulator trips over a null body
+    if isinstance(body, EventStream):
+        return Response(status, "text/event-stream", body.text, headers)
     return Response(status, JSON, json.dumps(body), headers)
 
 

@@ -52,7 +52,7 @@ def check(posted: PostEvent) -> None:
 
 def _check_message(posted: PostEvent) -> None:
     if posted.source == AGENT:
-        if posted.message is not None:
+        if posted.message:
             raise InvalidRequest(
                 "The agent makes its message by itself; leave `message` out, and give guidelines "
                 "where you want something said."
