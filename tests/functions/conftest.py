@@ -42,3 +42,16 @@ def ask(ports: Ports, monkeypatch: pytest.MonkeyPatch) -> Ask:
         return Answer.of(app.lambda_handler(event(method, path, body, **more), Context()))  # type: ignore[arg-type]
 
     return send
+
+
+@pytest.fixture
+def ask2(ports: Ports, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Asks door 2, which is open."""
+    from functions.triggered_responses import app
+
+    monkeypatch.setattr(bootstrap, "rest", lambda: bootstrap.Door(ports, None))
+
+    def send(method: str, path: str, body: Any = None, **more: Any) -> Answer:
+        return Answer.of(app.lambda_handler(event(method, path, body, **more), Context()))  # type: ignore[arg-type]
+
+    return send

@@ -52,7 +52,7 @@ class Call:
 
     @property
     def trace_id(self) -> str:
-        return keys.trace_id(self.request_id, self.ports.clock)
+        return keys.trace_id(self.request_id)
 
     @property
     def json(self) -> dict[str, Any]:

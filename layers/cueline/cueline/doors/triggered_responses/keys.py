@@ -88,9 +88,9 @@ def new_id(clock: Clock, asked: Creation | None = None) -> str:
     return "".join(letters)
 
 
-def trace_id(request_id: str, clock: Clock) -> str:
-    """32 hexadecimal digits of the request's own id where it is a UUID, else a new one."""
+def trace_id(request_id: str) -> str:
+    """32 hexadecimal digits: those of the request's own id where it is a UUID."""
     try:
         return UUID(request_id).hex
     except ValueError:
-        return clock.id()
+        return hashlib.sha256(request_id.encode()).hexdigest()[:32]
