@@ -12,6 +12,7 @@ from cueline.engine import sessions
 from cueline.engine.accept import Accepted, Arrival, Repeated, accept
 from cueline.engine.agent import Guideline as Standing
 from cueline.engine.append import Writer
+from cueline.engine.failures import Failures
 from cueline.engine.modes import change_mode
 from cueline.engine.ports import WakeUp
 from cueline.engine.posting import post, refuse
@@ -566,3 +567,28 @@ def test_after_its_rounds_of_tools_the_model_has_to_answer(room: Room) -> None:
     room.deliver()
     assert [bool(asked.tools) for asked in room.model.asked] == [True, True, False]
     assert room.answers() == ["Done."]
+
+
+def test_timers_do_not_multiply(room: Room) -> None:
+    room.change(follow_ups=LADDER)
+    for _ in range(5):
+        room.customer("hello")
+        room.deliver()
+        room.after(31)  # and each turn's own wake-up comes
+    room.after(62)
+    waiting = [w for w in room.sent if w.triggers]
+    assert waiting == []
+    assert len(room.answers()) == 6
+
+
+def test_a_planned_trigger_that_no_worker_can_work_off_fails_visibly(room: Room) -> None:
+    planned(room, 100)
+    (timer,) = room.sent
+    room.ports.wake_ups.drain()  # type: ignore[attr-defined]
+    failures = Failures(room.ports, LEASE)
+    failures.handle(timer, "t")
+    (again,) = [w for w in room.sent if w.waited]
+    assert again.triggers == timer.triggers
+    failures.handle(again, "t")
+    assert room.kinds() == [TriggerScheduled, Input, InputsFailed]
+    assert len([w for w in room.sent if w.waited]) == 1

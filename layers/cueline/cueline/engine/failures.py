@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from cueline.engine.append import Writer
 from cueline.engine.ports import Ports, WakeUp
+from cueline.engine.timers import triggered
 from cueline.errors import SessionNotFound
 from cueline.log.events import Event, InputsFailed, TurnAbandoned
-from cueline.log.state import State, can_begin, given_up
+from cueline.log.state import State, Turn, can_begin, given_up, ready
 
 logger = logging.getLogger(__name__)
 
@@ -46,21 +47,25 @@ class Failures:
         writer = Writer(ports.log, ports.clock, session, trace_id)
         try:
             head, given_up = writer.append(
-                tail.head, lambda state, _: self._endings(incarnation, state, wake_up)
+                tail.head, lambda state, at: self._endings(incarnation, state, at, wake_up)
             )
         except SessionNotFound:
             return  # another incarnation, with wake-ups of its own
         if given_up:
             logger.error("Inputs were given up", extra={"session": session, "at": given_up.at})
-        if _waits(head.state):
+        # What a timer is for is tried once more, as what waits is.
+        timer = wake_up.triggers if wake_up.waited is None else None
+        if timer or _waits(head.state):
             logger.warning("A session gets one more wake-up", extra={"session": session})
             seen = ports.beats.look(session, incarnation, [t.id for t in head.state.turns])
-            again = WakeUp(session, seen, waited=(incarnation, head.at))
+            again = WakeUp(session, seen, waited=(incarnation, head.at), triggers=timer)
             ports.wake_ups.send(again, delay=self.lease)
 
-    def _endings(self, incarnation: int, state: State, wake_up: WakeUp) -> Sequence[Event]:
+    def _endings(self, incarnation: int, state: State, at: int, wake_up: WakeUp) -> Sequence[Event]:
         """What ends all that waited at the look; nothing where somebody has worked since."""
         of, waited = wake_up.waited or (0, 0)
+        if of == incarnation and wake_up.triggers and not _waits(state):
+            return self._untold(state, at, wake_up)
         same = of == incarnation and {turn.id for turn in state.turns} == set(wake_up.look)
         if not same or not _waits(state):
             return ()
@@ -69,10 +74,22 @@ class Failures:
         if now != wake_up.look:
             return ()
         events: list[Event] = [TurnAbandoned(turn=turn.id) for turn in state.turns]
-        late = (i for i in state.unfinished if i.offset < waited)
+        late = [i for i in state.unfinished if i.offset < waited]
         if failed := tuple(sorted({o for i in late for o in given_up(state, i)})):
             events.append(InputsFailed(inputs=failed, code="not_worked_off", message=MESSAGE))
+            events += ready(Turn("", tuple(late)))
         return events
+
+    def _untold(self, state: State, at: int, wake_up: WakeUp) -> Sequence[Event]:
+        """What ends a scheduled trigger that came in vain; a follow-up just is not said."""
+        incarnation, offset = wake_up.triggers or (0, -1)
+        found = self.ports.log.read(wake_up.session, incarnation, offset - 1, 1)
+        scheduled = next((r for r in found if r.offset == offset), None)
+        said = triggered(state, wake_up, scheduled, (), self.ports.clock.id())
+        if not said:
+            return ()
+        failed = InputsFailed(inputs=(at,), code="not_worked_off", message=MESSAGE)
+        return said.model_copy(update={"policy": "silent"}), failed
 
 
 def _waits(state: State) -> bool:

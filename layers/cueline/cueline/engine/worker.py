@@ -88,7 +88,8 @@ class Worker:
             run(host, self._agent(tail.session))
             reader.look()
         wake_next(ports, session, reader.head)
-        arm_follow_up(ports, session, reader.head)
+        if segment or wake_up.in_case:  # whoever hosted the turn may have died before he armed
+            arm_follow_up(ports, session, reader.head)
         again = reader.state.turns and not can_begin(reader.state)
         if again and not needless(reader.state, wake_up.guards):
             # Somebody is at it. Another look, a lease from now, will see if it still beats.
