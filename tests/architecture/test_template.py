@@ -210,6 +210,25 @@ def test_schedules_are_made_in_one_group_for_one_role(expanded: dict[str, Any]) 
     assert set(making) == SCHEDULERS
 
 
+@pytest.mark.parametrize(
+    ("index", "readers"),
+    [
+        ("ListIndex", {"AgentsFunctionRole", "TriggeredResponsesFunctionRole"}),
+        ("SessionsIndex", {"TriggeredResponsesFunctionRole"}),
+    ],
+)
+def test_an_index_is_read_only_by_functions_that_list(
+    expanded: dict[str, Any], index: str, readers: set[str]
+) -> None:
+    found = set()
+    for name, role in of_type(expanded, "AWS::IAM::Role").items():
+        for statement in statements_in(role):
+            if f"/index/{index}" in json.dumps(statement["Resource"]):
+                assert statement["Action"] == ["dynamodb:Query"]
+                found.add(name)
+    assert found == readers
+
+
 def test_the_schedulers_role_sends_wake_ups_and_nothing_else(expanded: dict[str, Any]) -> None:
     role = of_type(expanded, "AWS::IAM::Role")["ScheduleRole"]
     [statement] = statements_in(role["Properties"]["Policies"])
