@@ -255,3 +255,15 @@ def test_a_change_through_the_other_door_keeps_the_guidelines(ask: Ask, ask2: As
     guideline = made(ask2)
     assert ask("PATCH", "/v2/agents/a", {"name": "New"}).status == 200
     assert read(ask2, guideline["id"]) == guideline
+
+
+def test_an_agent_that_the_other_door_replaces_keeps_what_that_door_does_not_show(
+    ask: Ask, ask2: Ask
+) -> None:
+    policies = {"follow_ups": [{"after_seconds": 5}], "buy_time": {"after_seconds": 1}}
+    ask2("PATCH", "/agents/a", {"model": "m", "tags": {"add": ["t"]}, **policies})
+    guideline, before = made(ask2), ask2("GET", "/agents/a").json
+    shown = ask("GET", "/v2/agents/a").json
+    assert ask("PUT", "/v2/agents/a", {**shown, "name": "New"}).status == 200
+    assert ask2("GET", "/agents/a").json == {**before, "name": "New"}
+    assert read(ask2, guideline["id"]) == guideline

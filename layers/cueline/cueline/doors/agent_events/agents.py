@@ -23,6 +23,12 @@ from cueline.errors import (
 
 Body = Mapping[str, Any]
 
+OTHER_DOORS = (
+    *("guidelines", "follow_ups", "buy_time", "max_iterations"),
+    *("composition_mode", "message_output_mode", "tags"),
+)
+"""Fields that this door's callers do not see, and so cannot mean to clear."""
+
 
 def create(ports: Ports, asked: Creation) -> dict[str, Any]:
     """A repeat gives the agent that it made before, as it is now.
@@ -74,7 +80,7 @@ def update(ports: Ports, key: str, body: Body) -> dict[str, Any]:
 
 
 def replace(ports: Ports, key: str, body: Body) -> dict[str, Any]:
-    """Omitted fields get their defaults; key and time of making stay."""
+    """Omitted fields get their defaults; key and time of making stay, and what is other doors'."""
     given = parse(ReplaceAgent, body)
     if given.key not in (None, key):
         raise InvalidRequest("An agent's key cannot be changed.", {"key": "must be as in the path"})
@@ -82,7 +88,10 @@ def replace(ports: Ports, key: str, body: Body) -> dict[str, Any]:
         ports,
         key,
         lambda old: whole(given, key).model_copy(
-            update={"created_at": old.created_at, "version": old.version, "mark": old.mark}
+            update={
+                field: getattr(old, field)
+                for field in ("created_at", "version", "mark", *OTHER_DOORS)
+            }
         ),
     )
 
