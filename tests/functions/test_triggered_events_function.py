@@ -536,3 +536,47 @@ def test_a_running_turn_ends_where_it_is_removed(stack: Stack) -> None:
         again = stack.post({**HELLO, "message": "Again."})
         stack.until(lambda: "ready" in stack.told(again["trace_id"]))
     assert [short(e) for e in stack.listed(kinds="message")] == ["Again.", "ok"]
+
+
+# --- the other door ------------------------------------------------------------------------------
+
+
+def test_both_doors_see_one_conversation(stack: Stack) -> None:
+    with stack.working():
+        asked = stack.post(HELLO)
+        stack.until(lambda: "ready" in stack.told(asked["trace_id"]))
+        stack.post({**PERSON, "participant": {"display_name": "Eve"}})
+        stack.post({"kind": "custom", "source": "system", "data": 1})
+        stack.post(GUIDED)
+    here = {one["offset"]: one["id"] for one in stack.listed(kinds="message")}
+    there = stack.door_1("GET").json["events"]
+    assert [one["type"] for one in there] == ["input_message", *["agent_output"] * 3]
+    assert {one["offset"]: one["id"] for one in there} == here
+
+
+def test_what_is_removed_through_one_door_is_gone_through_the_other(stack: Stack) -> None:
+    first, second = stack.post(HELLO), stack.post({**HELLO, "message": "And now?"})
+    assert removed(stack, second["offset"]) == 204
+    assert [one["id"] for one in stack.door_1("GET").json["events"]] == [first["id"]]
+    gone = f"/{second['id']}"
+    for method, path in (
+        ("GET", gone),
+        ("DELETE", gone),
+        ("POST", gone + "/hide"),
+        ("POST", gone + "/unhide"),
+    ):
+        assert stack.door_1(method, path).status == 404
+    third = stack.post({**HELLO, "message": "Again."})
+    assert [one["id"] for one in stack.door_1("GET").json["events"]] == [first["id"], third["id"]]
+
+
+def test_what_is_hidden_or_deleted_through_one_door_is_deleted_for_the_other(stack: Stack) -> None:
+    said = [
+        stack.post({**PERSON, "message": text, "participant": {"display_name": "Eve"}})
+        for text in ("one", "two", "three")
+    ]
+    assert stack.door_1("POST", f"/{said[0]['id']}/hide").status == 200
+    assert stack.door_1("DELETE", f"/{said[1]['id']}").status == 204
+    assert stack.listed() == [said[2]]
+    assert stack.door_1("POST", f"/{said[0]['id']}/unhide").status == 200
+    assert stack.listed() == [said[0], said[2]]

@@ -24,6 +24,7 @@ from cueline.engine.worker import Worker
 from cueline.log.events import Event, Recorded
 from cueline.log.segment import Session
 from functions.agent_events import app as streaming
+from functions.agents import app as door_1
 from functions.triggered_responses import app as rest
 from tests.gateway import Answer, Context, event
 from tests.models import ScriptedModel
@@ -50,6 +51,11 @@ class Stack:
         request = event(method, path, body, **more)
         request["requestContext"]["requestId"] = str(uuid4())
         return Answer.of(rest.lambda_handler(request, Context()))  # type: ignore[arg-type]
+
+    def door_1(self, method: str, path: str = "") -> Answer:
+        """The same session's events through door 1."""
+        request = event(method, f"/v2/agents/a/sessions/s/events{path}")
+        return Answer.of(door_1.lambda_handler(request, Context()))  # type: ignore[arg-type]
 
     def post(self, body: dict[str, Any], **more: Any) -> dict[str, Any]:
         answer = self.ask("POST", PATH, body, **more)

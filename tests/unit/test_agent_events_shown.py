@@ -6,30 +6,43 @@ import pytest
 
 from cueline.doors.agent_events.events import to_wire, told
 from cueline.log.events import (
+    Acknowledged,
     Answered,
+    AsideBegan,
     Compacted,
     CompactionAsked,
     Decision,
     Event,
     EventMarked,
+    EventsRemoved,
     Finished,
     Input,
+    InputsFailed,
+    ModeChanged,
     ModelCalled,
+    Posted,
     Recorded,
+    SessionDeleted,
     SkillLoaded,
     Spoke,
     StepChanged,
     ToolInput,
     ToolOutput,
+    TriggerScheduled,
+    TurnBegan,
     TurnFailed,
     TurnInterrupted,
+    TurnReady,
     TurnSuspended,
+    TurnTyping,
     event_id,
 )
 from cueline.log.segment import Session
+from cueline.log.triggers import Guideline, Participant, Trigger
 
 SESSION = Session("a", "s", 5, "S", 0)
 ID = event_id("a.s", 5, 7)
+EVE = Participant(display_name="Eve")
 CALL: dict[str, Any] = {"turn": "t", "call": "c", "tool": "shop_pay"}
 OWN = {"configuration": "shop", "own_name": "pay"}
 
@@ -178,6 +191,27 @@ def said(text: str) -> dict[str, str]:
                 "decision": {"tool_call_id": "c", "verdict": "reject", "note": "No!"},
             },
         ),
+        (Posted(text="Help me."), {"type": "input_message", "messages": [said("Help me.")]}),
+        (
+            Posted(source="person", text="I help.", participant=EVE),
+            {
+                "type": "agent_output",
+                "content": "I help.",
+                "participant": {"id": None, "display_name": "Eve"},
+            },
+        ),
+        (
+            Posted(source="on_behalf", text="I help."),
+            {"type": "agent_output", "content": "I help."},
+        ),
+        (
+            InputsFailed(inputs=(1,), code="customer_not_found", message="Who?"),
+            {
+                "type": "agent_output",
+                "content": "Who?",
+                "error": {"code": "customer_not_found", "message": "Who?", "retryable": False},
+            },
+        ),
     ],
 )
 def test_an_event_is_shown_as(event: Event, wired: dict[str, Any]) -> None:
@@ -195,7 +229,20 @@ def test_an_event_is_shown_as(event: Event, wired: dict[str, Any]) -> None:
         Input(source="system", texts=("context",)),
         ToolInput(turn="t", call="c", tool="invoke_skill", arguments='{"skill_name":"tax"}'),
         ToolOutput(turn="t", call="c", tool="invoke_skill", output="No such skill.", refused=True),
-        TurnInterrupted(turn="t", inputs=()),
+        TurnInterrupted(turn="t", inputs=(), trace="tr"),
+        Input(trigger=Trigger(guidelines=(Guideline(action="Say hi."),)), trace="tr"),
+        Input(source="system", trigger=Trigger(follows=3)),
+        Acknowledged(input=1),
+        Posted(kind="status", source="customer", data={"status": "typing", "data": {}}),
+        Posted(kind="custom", source="system", data={"a": 1}),
+        TurnBegan(turn="t", inputs=(1,), trace="tr"),
+        AsideBegan(turn="t", inputs=(1,), trace="tr"),
+        TurnTyping(turn="t"),
+        TurnReady(turn="t", trace="tr"),
+        ModeChanged(mode="manual"),
+        TriggerScheduled(due=5, trigger=Trigger()),
+        EventsRemoved(first=1),
+        SessionDeleted(),
     ],
 )
 def test_bookkeeping_is_not_shown(event: Event) -> None:

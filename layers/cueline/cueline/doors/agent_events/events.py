@@ -18,6 +18,7 @@ from cueline.log.events import (
     Input,
     InputsFailed,
     PartlyAnswered,
+    Posted,
     Recorded,
     SkillLoaded,
     Spoke,
@@ -43,7 +44,8 @@ def to_wire(session: Session, recorded: Recorded) -> Fields | None:
     """The event as the public schema has it, or None for bookkeeping, and for what is erased.
 
     Of our own are `offset`, `turn_id`, `error`, `interrupted`, `truncated`, `hide_reason`,
-    `approval_required`, `refused`, `approvals`, and `decision`.
+    `approval_required`, `refused`, `approvals`, `decision`, and `participant`: a person who spoke
+    in the agent's place.
     """
     fields = None if recorded.mark == "erased" else _fields(recorded.event)
     if fields is None:
@@ -82,6 +84,8 @@ def _fields(event: Event) -> Fields | None:
     match event:
         case Input(source="user"):
             return _input(event)
+        case Posted(kind="message"):
+            return _posted(event)
         case Thinking():
             return {"type": "thinking", "content": event.text}
         case ToolInput() | ToolOutput():
@@ -104,7 +108,8 @@ def _fields(event: Event) -> Fields | None:
         case TurnFailed():
             return _failure(event.text, event.code, event.message, event.retryable)
         case InputsFailed():
-            return _failure("", event.code, event.message, retryable=True)
+            again = event.code != "customer_not_found"
+            return _failure("", event.code, event.message, retryable=again)
     return None
 
 
@@ -130,12 +135,24 @@ def _failure(text: str, code: str, message: str, retryable: bool) -> Fields:
 def _input(event: Input) -> Fields | None:
     """Skills come first, as they are loaded before anything is answered."""
     messages = [{"type": "skill", "skill_name": name} for name in event.skills]
-    messages += [{"type": "text", "content": text} for text in event.texts]
+    messages += [_text(text) for text in event.texts]
     more: Fields = {}
     if event.decision:
-        messages.append({"type": "text", "content": _decided(event.call, event.decision)})
+        messages.append(_text(_decided(event.call, event.decision)))
         more["decision"] = _decision(event.call, event.decision)
     return {"type": "input_message", "messages": messages, **more} if messages else None
+
+
+def _text(text: str) -> Fields:
+    return {"type": "text", "content": text}
+
+
+def _posted(event: Posted) -> Fields:
+    """What people say in the agent's place is its output to this door's clients."""
+    if event.source == "user":
+        return {"type": "input_message", "messages": [_text(event.text)]}
+    who = {"participant": event.participant.model_dump()} if event.participant else {}
+    return {**_said(event.text), **who}
 
 
 def _decided(call: str, decision: Decision) -> str:

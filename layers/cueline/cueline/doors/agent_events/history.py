@@ -23,6 +23,8 @@ class _View:
 
     session: Session
     compacted: Compacted | None
+    removed: tuple[tuple[int, int], ...]
+    """Stretches that another door has removed: there is nothing."""
 
     @classmethod
     def of(cls, ports: Ports, session: Session, tail: Tail) -> "_View":
@@ -30,14 +32,17 @@ class _View:
         place = tail.head.state.compacted
         found = ports.log.read(session.id, session.incarnation, place[0] - 1, 1) if place else ()
         events = [r.event for r in found if isinstance(r.event, Compacted) and not r.mark]
-        return cls(session, events[0] if events else None)
+        return cls(session, events[0] if events else None, tail.head.state.removed)
 
     def wired(self, recorded: Recorded) -> dict[str, Any] | None:
-        wired = to_wire(self.session, recorded)
+        wired = None if self.is_removed(recorded.offset) else to_wire(self.session, recorded)
         covered = self.compacted and self.compacted.covers(recorded.offset)
         if wired and covered:
             return {**wired, "hide_reason": wired.get("hide_reason", "compaction")}
         return wired
+
+    def is_removed(self, offset: int) -> bool:
+        return any(first <= offset <= last for first, last in self.removed)
 
     @property
     def first(self) -> int:
@@ -84,26 +89,26 @@ def unhide(
 
 def delete(ports: Ports, agent_key: str, session_key: str, event: str, trace_id: str) -> None:
     """Removes what it said for good. May be repeated."""
-    session, _ = find(ports, agent_key, session_key)
-    _mark(ports, session, event, "erased", trace_id)
+    session, tail = find(ports, agent_key, session_key)
+    _mark(ports, _View.of(ports, session, tail), event, "erased", trace_id)
 
 
 def _marked(
     ports: Ports, agent_key: str, session_key: str, event: str, mark: Mark | None, trace_id: str
 ) -> dict[str, Any]:
-    session, tail = find(ports, agent_key, session_key)
-    marked = _mark(ports, session, event, mark, trace_id)
-    wired = _View.of(ports, session, tail).wired(marked)
+    view = _View.of(ports, *find(ports, agent_key, session_key))
+    wired = view.wired(_mark(ports, view, event, mark, trace_id))
     if not wired:
         raise EventNotFound(event)
     return wired
 
 
-def _mark(ports: Ports, session: Session, event: str, mark: Mark | None, trace_id: str) -> Recorded:
+def _mark(ports: Ports, view: _View, event: str, mark: Mark | None, trace_id: str) -> Recorded:
     """Raises EventNotFound for what this door does not show."""
+    session = view.session
     offset = _offset(session, event)
     for found in ports.log.read(session.id, session.incarnation, offset - 1, 1):
-        if not found.mark and not to_wire(session, found):
+        if view.is_removed(offset) or not (found.mark or to_wire(session, found)):
             raise EventNotFound(event)
     return mark_event(ports, session, offset, mark, trace_id)
 
