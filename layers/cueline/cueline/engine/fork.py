@@ -4,8 +4,9 @@ The new session is there for nobody before its log is whole. What a dead process
 built goes with its META, which expires within the hour, or with the next session of its key.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from cueline.engine import sessions
 from cueline.engine.append import after
@@ -20,6 +21,7 @@ from cueline.log.events import (
     Event,
     Input,
     InputsWithdrawn,
+    Posted,
     Recorded,
     TriggerScheduled,
     TurnBegan,
@@ -86,13 +88,19 @@ def copied(recorded: Recorded) -> Event:
     And without what was to come by itself: it comes in the session that it was meant for.
     """
     match event := recorded.event:
-        case Input() if event.digest:
-            return event.model_copy(update={"digest": ""})
+        case Input() if event.digest or recorded.metadata is not None:
+            return event.model_copy(update={"digest": "", "metadata": _metadata(recorded, event)})
+        case Posted() if recorded.metadata is not None:
+            return event.model_copy(update={"metadata": recorded.metadata})
         case Answered() if event.follow_up:
             return event.model_copy(update={"follow_up": 0})
         case TriggerScheduled():
             return Acknowledged(input=recorded.offset)
     return event
+
+
+def _metadata(recorded: Recorded, event: Input) -> Mapping[str, Any]:
+    return event.metadata if recorded.metadata is None else recorded.metadata
 
 
 def closing(state: State, at: int, turn: str) -> tuple[Event, ...]:
