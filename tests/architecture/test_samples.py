@@ -30,10 +30,12 @@ SOURCE = template.load()
 FUNCTIONS = template.functions(SOURCE)
 EVENTS = ROOT / "events"
 REST = sorted((EVENTS / "agents").glob("*.json"))
+TRIGGERED = sorted((EVENTS / "triggered_responses").glob("*.json"))
 ALL = sorted(EVENTS.rglob("*.json"))
 TOKEN = EVENTS / "access/post_oauth2_token.json"
 PREFLIGHT = EVENTS / "access/options_v2_agents.json"
 POST_EVENT = EVENTS / "agent_events/post_v2_agents_agent_key_sessions_session_key_events.json"
+LIST_EVENTS = EVENTS / "agent_events/get_sessions_session_id_events.json"
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def test_each_route_of_the_expanded_template_has_a_sample(expanded: dict[str, An
             assert function
             folder = Path(FUNCTIONS[function[1]]["Properties"]["CodeUri"]).name
             wanted.add(f"{folder}/{file_name(method, path)}")
-    assert len(wanted) == 31
+    assert len(wanted) == 57
     triggers = {
         "worker/wake_up.json",
         "failures/wake_up_failed.json",
@@ -65,7 +67,9 @@ def test_each_route_of_the_expanded_template_has_a_sample(expanded: dict[str, An
     assert {path.relative_to(EVENTS).as_posix() for path in ALL} == wanted | triggers
 
 
-@pytest.mark.parametrize("path", [*REST, POST_EVENT, PREFLIGHT], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [*REST, *TRIGGERED, POST_EVENT, LIST_EVENTS, PREFLIGHT], ids=lambda path: path.stem
+)
 def test_a_sample_is_the_request_of_its_route(path: Path) -> None:
     event = load(path)
     assert path.name == file_name(event["httpMethod"], event["resource"])
@@ -119,6 +123,9 @@ class Deployed:
     def rest(self, name: str) -> dict[str, Any]:
         return self.invoke("agents", load(EVENTS / "agents" / name))
 
+    def triggered(self, name: str) -> dict[str, Any]:
+        return self.invoke("triggered_responses", load(EVENTS / "triggered_responses" / name))
+
     def items(self, session: str) -> list[dict[str, Any]]:
         """The session's META and segments."""
         answer = self.dynamodb.query(
@@ -135,6 +142,7 @@ def forget() -> None:
     for module in (bootstrap, aws, importlib.import_module("functions.agents.app"),
                    importlib.import_module("functions.access.app"),
                    importlib.import_module("functions.agent_events.app"),
+                   importlib.import_module("functions.triggered_responses.app"),
                    importlib.import_module("functions.worker.app"),
                    importlib.import_module("functions.failures.app"),
                    importlib.import_module("functions.collector.app")):  # fmt: skip
@@ -195,6 +203,48 @@ def test_the_door_takes_its_samples(deployed: Deployed, path: Path) -> None:
         assert answer["statusCode"] == expected, body
     assert deployed.done
     assert deployed.done <= allowed("AgentsFunction")
+
+
+# What the second door's samples talk of; its sessions are the first door's.
+FIRST = {
+    "customer": [file_name("post", "/customers")],
+    "guideline": [CREATE_AGENT, file_name("post", "/guidelines")],
+    "session": [CREATE_AGENT, CREATE_SESSION],
+    "agent": [CREATE_AGENT],
+}
+
+
+@pytest.mark.parametrize("path", TRIGGERED, ids=lambda path: path.stem)
+def test_the_second_door_takes_its_samples(deployed: Deployed, path: Path) -> None:
+    method, kind = path.stem.split("_")[:2]
+    first = FIRST[kind.removesuffix("s")]
+    if path.stem in {"post_agents", "post_customers", "post_guidelines"}:
+        first = first[:-1]  # it is what makes it
+    for name in first:
+        made = deployed.rest(name) if "v2" in name else deployed.triggered(name)
+        assert made["statusCode"] == 201
+    deployed.done.clear()
+    answer = deployed.triggered(path.name)
+    body = json.loads(answer["body"] or "null")
+    expected = {"post": 201, "delete": 204}.get(method, 200)
+    assert answer["statusCode"] == (404 if "event_id" in path.stem else expected), body
+    assert deployed.done
+    assert deployed.done <= allowed("TriggeredResponsesFunction")
+
+
+def test_the_streaming_function_takes_the_second_door_s_sample(deployed: Deployed) -> None:
+    deployed.rest(CREATE_AGENT)
+    deployed.rest(CREATE_SESSION)
+    deployed.done.clear()
+    event = load(LIST_EVENTS)
+    headers = event["headers"] | {"x-amzn-request-context": json.dumps(event["requestContext"])}
+    app = importlib.import_module("functions.agent_events.app").app
+    with TestClient(app) as client:
+        query = event["queryStringParameters"]
+        answer = client.get(event["path"], params=query, headers=headers)
+    assert (answer.status_code, answer.json()) == (200, [])
+    assert deployed.done
+    assert deployed.done <= allowed("AgentEventsFunction")
 
 
 def test_the_streaming_door_takes_its_sample(
