@@ -148,6 +148,16 @@ def test_a_failed_model_is_an_error_without_a_traceback(stack: Stack) -> None:
     assert stack.told(said["trace_id"])[-2:] == ["error", "ready"]
 
 
+def test_who_says_the_same_again_after_a_failure_is_answered(stack: Stack) -> None:
+    stack.model.scripts = [[refused()]]
+    with stack.working():
+        first = stack.post(HELLO)
+        stack.until(lambda: "ready" in stack.told(first["trace_id"]))
+        again = stack.post(HELLO)
+        stack.until(lambda: "ready" in stack.told(again["trace_id"]))
+    assert stack.told(again["trace_id"]) == ["Hello", *WHOLE_TURN]
+
+
 # --- triggers ------------------------------------------------------------------------------------
 
 

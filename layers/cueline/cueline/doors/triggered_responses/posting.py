@@ -128,7 +128,9 @@ def _accept(one: _Post, customer: Participant | None) -> Accepted | Repeated | R
     trace = one.writer.trace_id
     who = customer or Participant(id=one.session.customer, display_name=one.session.customer)
     asking = to_input(one.posted, who, one.payer, one.digest, trace)
-    arrival = Arrival(asking, key=one.key)
+    # A client repeats a trigger whose answer it has lost, but no message: what failed of that is
+    # told later, to people, who may well say the same again.
+    arrival = Arrival(asking, retries=asking.trigger is not None, key=one.key)
     ports, manual = one.call.ports, one.tail.head.state.mode == "manual"
     if not (customer or manual):
         why = (
