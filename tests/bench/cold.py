@@ -33,6 +33,7 @@ ENVIRONMENT = {
 }
 READY = {
     "agents": ("bootstrap.rest()", 2.0),
+    "triggered_responses": ("bootstrap.rest()", 2.0),
     "agent_events": ("bootstrap.hosting(); bootstrap.model()", 4.0),
     "worker": ("bootstrap.worker(); bootstrap.model()", 4.2),
 }
