@@ -70,7 +70,7 @@ def test_a_guideline_is_kept_with_the_agent_that_its_tag_names(ask2: Ask, ports:
 
 
 def test_a_guideline_keeps_all_that_it_is_given(ask2: Ask) -> None:
-    given = {
+    given: dict[str, Any] = {
         "id": "my guideline/1",
         "description": "d",
         "criticality": "high",

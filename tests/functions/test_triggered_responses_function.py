@@ -19,7 +19,7 @@ from functions.triggered_responses import app
 from tests.clock import FakeClock
 from tests.functions import published
 from tests.functions.conftest import Ask
-from tests.gateway import REQUEST_ID
+from tests.gateway import REQUEST_ID, Answer
 
 ALL_ROUTES = (*ROUTES, *EVENT_ROUTES)
 KEYED = {"idempotency-key": "once"}
@@ -36,19 +36,19 @@ def log() -> Iterator[io.StringIO]:
     handler.setStream(before)
 
 
-def refused(answer: Any, status: int) -> Any:
+def refused(answer: Answer, status: int) -> Any:
     """The `detail` of an answer that both published clients can read."""
     assert answer.status == status, answer.text
     assert answer.headers["content-type"] == "application/json"
     return published.Refusal.model_validate(answer.json).detail
 
 
-def place(answer: Any) -> list[Any]:
+def place(answer: Answer) -> list[Any]:
     """Of the one thing that is wrong with a request."""
     detail = refused(answer, 422)
     assert isinstance(detail, list), detail
     [problem] = detail
-    return problem.loc
+    return list(problem.loc)
 
 
 # --- every route ---------------------------------------------------------------------------------
@@ -345,6 +345,18 @@ def test_an_agent_of_this_door_is_usable_through_the_other(ask: Ask, ask2: Ask) 
     assert session["agent_id"] == "two"
     assert ask("PATCH", "/v2/agents/two", {"name": "Renamed"}).status == 200
     assert ask2("GET", "/agents/two").json["name"] == "Renamed"
+
+
+def test_what_the_other_door_shows_of_an_agent_of_this_one_can_be_put_back(
+    ask: Ask, ask2: Ask
+) -> None:
+    before = made(ask2, id="two", description="Be kind.")
+    shown = ask("GET", "/v2/agents/two").json
+    assert shown["model"]["name"] == ""
+    assert ask("PUT", "/v2/agents/two", shown).status == 200
+    assert ask2("GET", "/agents/two").json == before
+    blank = {**shown, "model": {"name": " "}}
+    assert ask("PUT", "/v2/agents/two", blank).status == 400
 
 
 # --- customers -----------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def test_a_session_is_made_for_the_guest(ask2: Ask) -> None:
 
 
 def test_a_session_keeps_all_that_it_is_given(ask2: Ask, ports: Ports) -> None:
-    given = {
+    given: dict[str, Any] = {
         "customer_id": "nobody knows",
         "title": "T",
         "metadata": {"x": 1, "n": None, "deep": [{"a": "ä"}]},

@@ -29,6 +29,7 @@ from cueline.errors import (
     InvalidRequest,
     ModelError,
     NotBuilt,
+    NotFound,
     SessionNotFound,
     TooManyPending,
     Unauthorized,
@@ -245,7 +246,7 @@ def test_what_cannot_be_a_session_s_id_names_none(odd: str) -> None:
 @pytest.mark.parametrize("odd", ["", "%20", "a%0A", "%00", "x" * 201, "%FF"])
 def test_what_cannot_be_an_id_names_nothing(odd: str) -> None:
     for read in (keys.customer_id_in, keys.guideline_id_in):
-        with pytest.raises(keys.NotFound):
+        with pytest.raises(NotFound):
             read(odd)
 
 

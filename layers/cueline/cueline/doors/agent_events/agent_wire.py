@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from cueline.doors.agent_events.body import has_controls
 from cueline.doors.agent_events.schemas import AnswerSchema, strict_problem
 from cueline.doors.agent_events.tool_wire import ToolConfiguration
 from cueline.doors.agent_events.wire import Key, Metadata, Name, RareWire, Template
@@ -37,6 +38,14 @@ def _condition(text: str) -> str:
 def _schema_name(name: str) -> str:
     if not re.fullmatch(r"[0-9a-zA-Z_-]{1,64}", name):
         raise ValueError("must be 1 to 64 letters, digits, `_` or `-`")
+    return name
+
+
+def _model_name(name: str) -> str:
+    if name and not name.strip():
+        raise ValueError("must not be blank")
+    if has_controls(name):
+        raise ValueError("must not contain control characters")
     return name
 
 
@@ -149,7 +158,8 @@ class Retries(RareWire):
 
 
 class Model(RareWire):
-    name: Name
+    name: Annotated[str, AfterValidator(_model_name)]
+    """Empty is the deployment's own, as agents of other doors have it that name none."""
     parameters: dict[str, Any] | None = None
     retry_configuration: Retries | None = None
 
