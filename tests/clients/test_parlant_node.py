@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from parlant.client import AsyncParlantClient
 
 from tests.clients.chatting import CUSTOMER, TRIGGER, TURN, Chat, chat, parlant, told
 from tests.clients.lossy import losing_answers
 from tests.clients.noding import NODE, PACKAGES, run, run_module
+from tests.clients.talking import Practice, direct, practice
+from tests.clients.working import Hire, hire
 
-__all__ = ["chat", "parlant"]
+__all__ = ["chat", "direct", "hire", "parlant", "practice"]
 
 SCRIPTS = Path(__file__).parent / "node"
 GUIDED = {**TRIGGER, "guidelines": [{"action": "Say hello", "rationale": "follow_up"}]}
@@ -52,19 +55,25 @@ async def test_a_trigger_whose_answers_are_lost_speaks_once(
     assert await chat.hear_out(answer["traceId"]) == TURN
     assert told(await chat.listed()) == TURN
 
-    # Asked for again by somebody who has heard it, it is spoken again.
+    # Where it is asked for later, it is spoken again.
+    said = await chat.say("Hello")
+    await chat.hear_out(said.trace_id)
     again = await chat.post(**event)
-    assert again.trace_id != answer["traceId"]
     assert await chat.hear_out(again.trace_id) == TURN
+    assert again.trace_id != answer["traceId"]
 
 
-async def test_a_message_whose_answer_is_lost_is_said_once(chat: Chat, url: str) -> None:
+async def test_a_message_whose_answer_is_lost_is_said_once_while_it_is_answered(
+    hire: Hire, parlant: AsyncParlantClient, practice: Practice, url: str
+) -> None:
+    here = Chat(parlant, f"{hire().agent}.s")
+    practice.will({"kind": "delay", "texts": ["Well, "] * 8, "token_ms": 500})
     event = json.dumps({**CUSTOMER, "message": "Hello"})
     with losing_answers(url) as network:
         network.lose, network.instead = 1, 502
         answer = json.loads(
-            await script("post.mjs", network.url, SESSION=chat.session, EVENT=event)
+            await script("post.mjs", network.url, SESSION=here.session, EVENT=event)
         )
     assert network.lost == [201]
-    assert await chat.hear_out(answer["traceId"]) == TURN
-    assert [e.source for e in await chat.listed(kinds="message")] == ["customer", "ai_agent"]
+    assert await here.hear_out(answer["traceId"]) == TURN
+    assert [e.source for e in await here.listed(kinds="message")] == ["customer", "ai_agent"]

@@ -137,7 +137,7 @@ async def test_a_conversation_from_its_beginning_to_its_end(client: Any) -> None
     assert [e.id for e in await talk.listed()] == [e.id for e in everything if e.offset < first]
     await client.sessions.delete(session.id)
     with pytest.raises(NotFoundError):
-        await client.sessions.delete(session.id)
+        await client.sessions.retrieve(session.id)
     await client.customers.delete(customer.id)
     with pytest.raises(NotFoundError):
         await client.customers.retrieve(customer.id)
@@ -236,7 +236,7 @@ async def test_what_makes_no_sense_is_an_unprocessable_entity_error(
     with pytest.raises(UnprocessableEntityError) as refused:
         await create(chat.session, kind="nonsense", source="customer", message="Hello")
     [told] = refused.value.body["detail"]
-    assert (told["type"], told["loc"], told["input"]) == ("enum", ["body", "kind"], "nonsense")
+    assert (told["loc"], told["input"]) == (["body", "kind"], "nonsense")
 
 
 async def test_an_idle_session_is_a_gateway_timeout_error(

@@ -126,7 +126,7 @@ assert.deepEqual(spoke.data, { message: "Hi", participant: { id: "p1", display_n
 await client.sessions.deleteEvents(session.id, { minOffset: spoke.offset });
 assert.equal((await list({})).length, heard.length);
 await client.sessions.delete(session.id);
-await assert.rejects(client.sessions.delete(session.id), Parlant.NotFoundError);
+await assert.rejects(client.sessions.retrieve(session.id), Parlant.NotFoundError);
 await client.customers.delete(customer.id);
 await client.agents.delete(agent.id);
 await assert.rejects(client.agents.retrieve(agent.id), Parlant.NotFoundError);

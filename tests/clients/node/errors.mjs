@@ -6,8 +6,8 @@ const client = new ParlantClient({ baseUrl: process.env.CUELINE_URL });
 const agent = await client.agents.create({ name: "Rest Agent" });
 const { id } = await client.sessions.create({ agentId: agent.id });
 
-async function failure(called, type, statusCode) {
-    const error = await called.then(
+async function failure(call, type, statusCode) {
+    const error = await call().then(
         () => assert.fail("it did not fail"),
         (reason) => reason,
     );
@@ -18,28 +18,28 @@ async function failure(called, type, statusCode) {
 
 const hello = { kind: "message", source: "customer", message: "Hello" };
 for (const missing of [
-    client.sessions.retrieve("nobody.nothing"),
-    client.sessions.createEvent("nobody.nothing", hello),
-    client.sessions.listEvents("nobody.nothing", { waitForData: 5 }),
-    client.agents.retrieve("nobody"),
-    client.customers.retrieve("nobody"),
-    client.guidelines.retrieve("nobody"),
+    () => client.sessions.retrieve("nobody.nothing"),
+    () => client.sessions.createEvent("nobody.nothing", hello),
+    () => client.sessions.listEvents("nobody.nothing", { waitForData: 5 }),
+    () => client.agents.retrieve("nobody"),
+    () => client.customers.retrieve("nobody"),
+    () => client.guidelines.retrieve("nobody"),
 ]) {
     const body = await failure(missing, Parlant.NotFoundError, 404);
     assert.equal(typeof body.detail, "string");
 }
-await failure(client.sessions.create({ agentId: "nobody" }), ParlantError, 404);
+await failure(() => client.sessions.create({ agentId: "nobody" }), ParlantError, 404);
 for (const wrong of [
-    client.sessions.createEvent(id, { ...hello, message: undefined }),
-    client.sessions.createEvent(id, { ...hello, source: "ai_agent" }),
-    client.sessions.listEvents(id, { kinds: "nonsense" }),
+    () => client.sessions.createEvent(id, { ...hello, message: undefined }),
+    () => client.sessions.createEvent(id, { ...hello, source: "ai_agent" }),
+    () => client.sessions.listEvents(id, { kinds: "nonsense" }),
 ]) {
     assert.ok((await failure(wrong, Parlant.UnprocessableEntityError, 422)).detail);
 }
 
-// A poll that nothing comes of ends early enough for the SDK, which would ask again by itself.
+// After a 504 the SDK asks again by itself, unless it is told not to.
 const began = Date.now();
-const idle = client.sessions.listEvents(id, { waitForData: 1 }, { maxRetries: 0 });
+const idle = () => client.sessions.listEvents(id, { waitForData: 1 }, { maxRetries: 0 });
 const body = await failure(idle, Parlant.GatewayTimeoutError, 504);
 assert.deepEqual(body, { detail: "Request timed out" });
 assert.ok(Date.now() - began < 5000);
