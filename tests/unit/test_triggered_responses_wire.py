@@ -25,6 +25,7 @@ from cueline.doors.triggered_responses.wire import (
 from cueline.errors import (
     AgentExists,
     AgentNotFound,
+    CuelineError,
     IdempotencyKeyReused,
     InvalidRequest,
     ModelError,
@@ -387,6 +388,13 @@ def test_a_bug_tells_nothing_of_itself(error: Exception) -> None:
     answer = error_answer(error, "r")
     assert answer.status == 500
     assert "hush" not in json.dumps(answer.body)
+
+
+def test_every_error_that_a_request_can_meet_has_its_status() -> None:
+    def below(kind: type[CuelineError]) -> set[str]:
+        return {kind.code}.union(*map(below, kind.__subclasses__()))
+
+    assert below(CuelineError) - set(STATUS) == {"internal_error", ModelError.code}
 
 
 def test_what_a_client_would_repeat_is_only_what_nobody_has_taken_in() -> None:

@@ -170,7 +170,7 @@ def update(
     with _named_whole(agent_key, session_key):
         session, tail = sessions.find(ports, agent_key, session_key)
         wanted = _checked(_changed(session, given))
-        if given.mode:
+        if given.mode not in (None, tail.head.state.mode):
             change_mode(ports, session, given.mode, trace_id)
         elif wanted == session:
             return to_wire(session, tail)
