@@ -16,7 +16,6 @@ from cueline.doors.agent_events.hosting import Post
 from cueline.doors.asgi import answering, body_of, gone, request_id
 from cueline.doors.logs import function_logger
 from cueline.doors.triggered_responses import errors as door_2
-from cueline.doors.triggered_responses.following import TIMED_OUT, Following, Look
 from cueline.errors import CuelineError, RouteNotFound, unexpected
 
 DOOR_1 = "/v2/agents/{agent_key}/sessions/{session_key}/events"
@@ -44,20 +43,17 @@ async def post_event(request: Request) -> Response:
 
 async def list_events(request: Request) -> Response:
     """200 with the session's events, once there are some; or a stream of them as they come."""
-    door, given = bootstrap.rest(), bootstrap.settings()
-    following = Following(door.ports, door.access, given.wait_seconds, given.stream_seconds)
+    session_id = quote(request.path_params["session_id"], safe="")
     query = {name: request.query_params.getlist(name) for name in request.query_params}
-    look = Look(quote(request.path_params["session_id"], safe=""), query, dict(request.headers))
-    opened = await anyio.to_thread.run_sync(following.open, look)
-    if opened.query.sse:
-        frames = following.stream(opened)
-        return _told(
-            request, StreamingResponse(frames, 200, UNBUFFERED, media_type="text/event-stream")
-        )
-    events = await following.answer(opened, lambda: gone(request))
-    if events is None:
-        return _told(request, JSONResponse(TIMED_OUT, 504))
-    return _told(request, Response(events, 200, media_type="application/json"))
+    following, headers = bootstrap.following(), dict(request.headers)
+    opened = await anyio.to_thread.run_sync(following.open, session_id, query, headers)
+    if not opened.query.sse:
+        status, body = await following.answer(opened, lambda: gone(request))
+        return _told(request, Response(body, status, media_type="application/json"))
+    frames = following.stream(opened)
+    return _told(
+        request, StreamingResponse(frames, 200, UNBUFFERED, media_type="text/event-stream")
+    )
 
 
 def _id(request: Request) -> str:

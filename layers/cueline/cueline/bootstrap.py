@@ -35,6 +35,7 @@ from cueline.settings import Settings, from_environment
 if TYPE_CHECKING:
     # Only functions that run turns pay for the import of what does.
     from cueline.doors.agent_events.hosting import Hosting
+    from cueline.doors.triggered_responses.following import Following
     from cueline.engine.host import Limits
     from cueline.engine.model import Model
     from cueline.engine.worker import Worker
@@ -104,6 +105,15 @@ def hosting() -> "Hosting":
     given = settings()
     inline = Inline(_turn_ports(), model, _limits(given))
     return Hosting(_turn_ports(), access(), inline, given.wait_seconds, given.stream_seconds)
+
+
+def following() -> "Following":
+    """Door 2's list of events, whose callers may wait."""
+    # Who posts through door 1 does not pay for the import of this one.
+    from cueline.doors.triggered_responses.following import Following
+
+    door, given = rest(), settings()
+    return Following(door.ports, door.access, given.wait_seconds, given.stream_seconds)
 
 
 @cache

@@ -25,17 +25,8 @@ LOOK_EVERY = 0.25
 HEARTBEAT = 15.0
 """Seconds of silence after which a stream shows that it is alive."""
 KEEP_ALIVE = b": keep-alive\n\n"
-TIMED_OUT = {"detail": "Request timed out"}
-"""What is answered, with status 504, where nothing has come in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One request. The session's id is as it stands in the path; header names are lower case."""
-
-    session_id: str
-    query: Mapping[str, Sequence[str]]
-    headers: Mapping[str, str]
+TIMED_OUT = 504, '{"detail": "Request timed out"}'
+"""Status and body of the answer where nothing has come in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +47,21 @@ class Following:
     stream_seconds: float
     """And how long a stream may last."""
 
-    def open(self, look: Look) -> Opened:
-        """Checks the request; blocks. Raises whatever the caller may see."""
-        caller_of(look.headers, self.access)
-        query = parse_query(ListQuery, look.query)
-        session, tail = find(self.ports, *keys.session_id_in(look.session_id))
-        follower = Follower(View(self.ports, session, tail.head.state), query, tail)
-        return Opened(query, follower, [] if query.sse else follower.listed())
+    def open(
+        self, session_id: str, query: Mapping[str, Sequence[str]], headers: Mapping[str, str]
+    ) -> Opened:
+        """Checks the request; blocks. Raises whatever the caller may see.
 
-    async def answer(self, opened: Opened, gone: Callable[[], Awaitable[None]]) -> str | None:
-        """The JSON of the events; None where there are none within the time that may be waited.
+        The id is as it stands in the path; header names are lower case.
+        """
+        caller_of(headers, self.access)
+        asked = parse_query(ListQuery, query)
+        session, tail = find(self.ports, *keys.session_id_in(session_id))
+        follower = Follower(View(self.ports, session, tail.head.state), asked, tail)
+        return Opened(asked, follower, [] if asked.sse else follower.listed())
+
+    async def answer(self, opened: Opened, gone: Callable[[], Awaitable[None]]) -> tuple[int, str]:
+        """Status and JSON: the events, once there are some, or that there are none in time.
 
         `gone` ends when the caller goes away.
         """
@@ -82,8 +78,8 @@ class Following:
             finally:
                 left.cancel()
             if not events:
-                return None
-        return f"[{','.join(events)}]"
+                return TIMED_OUT
+        return 200, f"[{','.join(events)}]"
 
     async def stream(self, opened: Opened) -> AsyncIterator[bytes]:
         """A frame for each event, until none has come for as long as the caller waits."""
