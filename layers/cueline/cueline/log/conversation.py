@@ -10,7 +10,6 @@ from cueline.log.events import (
     Answered,
     AsideBegan,
     Compacted,
-    EventsRemoved,
     Finished,
     Input,
     InputsFailed,
@@ -31,6 +30,7 @@ from cueline.log.events import (
     TurnInterrupted,
     TurnSuspended,
 )
+from cueline.log.remaining import remaining
 from cueline.log.triggers import told
 
 CUT_OFF = "This call was cut off; whether it had an effect is unknown."
@@ -149,20 +149,6 @@ def conversation(events: Iterable[Recorded], max_bytes: int | None = None) -> tu
     items = [item for items in rendered for item in items]
     start = next((n for n, item in enumerate(items) if _is_input(item)), 0)
     return (*summary, *items[start:])
-
-
-def remaining(events: Iterable[Recorded]) -> Sequence[Recorded]:
-    """Without what has been removed; a summary stays, as it was made of what is there still."""
-    events = tuple(events)
-    removed = [(e.event.first, e.offset) for e in events if isinstance(e.event, EventsRemoved)]
-    if not removed:
-        return events
-    return [
-        r
-        for r in events
-        if isinstance(r.event, Compacted)
-        or not any(first <= r.offset <= last for first, last in removed)
-    ]
 
 
 def since_compaction(events: Iterable[Recorded]) -> tuple[tuple[Said, ...], Sequence[Recorded]]:
