@@ -1,5 +1,7 @@
 """What models see of a session of which a part has been removed."""
 
+from typing import Any
+
 from cueline.engine.compaction import cut
 from cueline.log.conversation import CUT_OFF, Called, Item, Returned, Said, conversation
 from cueline.log.events import (
@@ -74,11 +76,11 @@ def test_an_input_stays_where_all_that_was_done_about_it_is_removed() -> None:
 
 
 def test_what_the_provider_refuses_is_not_sent_again_where_the_refusal_is_removed() -> None:
-    refused = {"code": "model_refused", "message": "", "retryable": False}
+    refused: dict[str, Any] = {"code": "model_refused", "message": "", "retryable": False}
     assert shown(
         user("one"),
         TurnBegan(turn="t1", inputs=(0,)),
-        TurnFailed(turn="t1", inputs=(0,), **refused),  # type: ignore[arg-type]
+        TurnFailed(turn="t1", inputs=(0,), **refused),
         EventsRemoved(first=2),
         user("two"),
         TurnBegan(turn="t2", inputs=(4,)),
