@@ -42,16 +42,18 @@ async def test_typed_errors(url: str) -> None:
     assert (await script("errors.mjs", url)).endswith("done\n")
 
 
-@pytest.mark.parametrize("event", [TRIGGER, GUIDED], ids=["as it likes", "as it is told"])
+@pytest.mark.parametrize(
+    ("event", "times"), [(TRIGGER, 1), (GUIDED, 2)], ids=["as it likes", "as it is told"]
+)
 async def test_a_trigger_whose_answers_are_lost_speaks_once(
-    chat: Chat, url: str, event: dict[str, Any]
+    chat: Chat, url: str, event: dict[str, Any], times: int
 ) -> None:
     with losing_answers(url) as network:
-        network.lose, network.instead = 2, 502
+        network.lose, network.instead = times, 502
         answer = json.loads(
             await script("post.mjs", network.url, SESSION=chat.session, EVENT=json.dumps(event))
         )
-    assert network.lost == [201, 201]
+    assert network.lost == [201] * times
     assert await chat.hear_out(answer["traceId"]) == TURN
     assert told(await chat.listed()) == TURN
 

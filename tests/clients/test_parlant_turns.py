@@ -103,13 +103,43 @@ async def test_a_new_message_interrupts_the_running_turn(
     assert here.heard == await here.listed()
 
 
+# --- nothing to say ------------------------------------------------------------------------------
+
+
+async def test_a_trigger_may_end_in_silence(desk: tuple[Desk, Chat], practice: Practice) -> None:
+    practice.will(says("[[silence]]"))
+    _, here = desk
+    trigger = await here.post(**TRIGGER, guidelines=[HOLD_ON])
+    assert told([trigger]) == ["acknowledged"]
+    assert await here.hear_out(trigger.trace_id) == ["acknowledged", "processing", "ready"]
+
+
+async def test_an_agent_that_is_gone_or_fails_is_told(
+    desk: tuple[Desk, Chat], parlant: AsyncParlantClient, practice: Practice
+) -> None:
+    practice.will({"kind": "status", "status": 401})
+    _, here = desk
+    said = await here.say("Hello")
+    failed = await here.hear_out(said.trace_id)
+    assert failed == ["acknowledged", "processing", "error", "ready"]
+    assert here.of(said.trace_id)[-2].data["data"]["code"] == "model_unauthorized"
+
+    agent = await parlant.agents.create(name="Leaver")
+    left = Chat(parlant, (await parlant.sessions.create(agent_id=agent.id)).id)
+    await parlant.agents.delete(agent.id)
+    said = await left.say("Hello")
+    assert await left.hear_out(said.trace_id) == failed
+    assert left.of(said.trace_id)[-2].data["data"]["code"] == "agent_not_found"
+    await parlant.sessions.delete(left.session)
+
+
 # --- people --------------------------------------------------------------------------------------
 
 
 async def test_in_manual_mode_people_answer(
     desk: tuple[Desk, Chat], parlant: AsyncParlantClient, practice: Practice
 ) -> None:
-    _, here = desk
+    there, here = desk
     assert (await parlant.sessions.update(here.session, mode="manual")).mode == "manual"
     await here.say("Is somebody there?")
     await here.post(
@@ -152,6 +182,13 @@ async def test_in_manual_mode_people_answer(
     )
     assert guided.data["message"] == "One of us is with you."
     await here.hear_out(guided.trace_id)
+
+    # The other door's clients are told what was said, in the types that they know.
+    listed = await asyncio.to_thread(there.listed)
+    assert [e.type for e in listed] == ["input_message", *["agent_output"] * 3]
+    assert [e.content for e in listed[1:]] == [
+        *("I am Carla.", "We are open until ten.", "One of us is with you.")
+    ]
 
     # Handed back, it knows what was said.
     assert (await parlant.sessions.update(here.session, mode="auto")).mode == "auto"
