@@ -48,7 +48,7 @@ from cueline.log.segment import Session
 from cueline.log.triggers import Guideline, Participant, Trigger
 
 SESSION = Session("a", "s", 5, "S", 0, customer="c1")
-NAMES = Names(lambda: "Support", lambda: "Alice")
+NAMES = Names(lambda _: "Support", lambda: "Alice")
 AGENT = {"id": "a", "display_name": "Support"}
 CALL: dict[str, Any] = {"turn": "t", "call": "c", "tool": "shop_pay"}
 OWN = {"configuration": "shop", "own_name": "pay"}

@@ -32,6 +32,8 @@ from cueline.log.events import (
     InputsFailed,
     InputsWithdrawn,
     ModeChanged,
+    ModelCalled,
+    PartlyAnswered,
     Posted,
     Recorded,
     TriggerScheduled,
@@ -592,3 +594,58 @@ def test_a_planned_trigger_that_no_worker_can_work_off_fails_visibly(room: Room)
     failures.handle(again, "t")
     assert room.kinds() == [TriggerScheduled, Input, InputsFailed]
     assert len([w for w in room.sent if w.waited]) == 1
+
+
+# --- what a closed turn leaves behind ------------------------------------------------------------
+
+
+def closing_at_the_end(room: Room, close: Any) -> None:
+    """Somebody closes the turn when all is said, and its host has not seen that."""
+    done: list[bool] = []
+    put = Writer.put
+
+    def before(self: Writer, *given: Any) -> Any:
+        answers = any(isinstance(event, Answered) for event in given[1])
+        if answers and not done:
+            done.append(True)
+            close()
+        return put(self, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Writer, "put", before)
+        room.customer("one", "t1")
+        room.deliver()
+    assert done
+
+
+def test_what_was_said_and_taken_is_told_though_the_turn_was_closed_before_its_commit(
+    room: Room,
+) -> None:
+    closing_at_the_end(room, lambda: change_mode(room.ports, room.found(), "manual", "t2"))
+    events = [r.event for r in room.recorded()]
+    assert [e.text for e in events if isinstance(e, PartlyAnswered)] == ["ok"]
+    assert len([e for e in events if isinstance(e, ModelCalled)]) == 1
+
+
+def test_what_was_removed_is_not_told_after_all(room: Room) -> None:
+    closing_at_the_end(room, lambda: remove_events(room.ports, room.found(), 0, "t2"))
+    events = [r.event for r in room.recorded()]
+    assert not [e for e in events if isinstance(e, PartlyAnswered)]
+    assert len([e for e in events if isinstance(e, ModelCalled)]) == 1
+
+
+def test_whoever_wants_all_since_a_place_is_told_nothing_that_was_removed(room: Room) -> None:
+    room.say("secret")
+    remove_events(room.ports, room.found(), 0, "t")
+    told = room.accept("hello", queues=True, since=-1).run(lambda _: None)
+    said = [r.event.texts for r in told if isinstance(r.event, Input)]
+    assert said == [("hello",)]
+
+
+def test_an_answer_names_the_agent_that_gave_it_where_another_one_took_over(room: Room) -> None:
+    other = room.ports.agents.get("a").model_copy(update={"key": "b", "name": "B"})
+    room.ports.agents.create(other)
+    sessions.update(room.ports, "a", "s", lambda s: replace(s, answers="b"))
+    room.customer("hello")
+    room.deliver()
+    assert of(Answered, room.log())[0].agent == "b"

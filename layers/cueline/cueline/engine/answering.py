@@ -125,7 +125,7 @@ def _calls(host: Host, step: AgentStep) -> bool:
         why = f"The limit of {cap} tool calls in one turn is reached; the turn was ended."
         return fail(host, TurnStopped("limit_turn_tool_calls", why))
     text = _text(host)
-    spoke = (Spoke(turn=host.turn, text=text),) if text else ()
+    spoke = (Spoke(turn=host.turn, text=text, agent=host.session.answers),) if text else ()
     try:
         return store_calls(host, step, (*_said(host), *spoke), calls)
     except TooLarge:
@@ -147,7 +147,10 @@ def _answer(host: Host, agent: Agent, step: AgentStep) -> bool:
         if not (mine := state.running(host.turn)):
             return ()
         if following:
-            spoke = (Spoke(turn=host.turn, text=text, schema_name=schema),) if text else ()
+            said_before = Spoke(
+                turn=host.turn, text=text, schema_name=schema, agent=host.session.answers
+            )
+            spoke = (said_before,) if text else ()
             changed = StepChanged(turn=host.turn, from_step=here, to_step=following)
             return (*said, *spoke, changed)
         told = ready(mine, matched)
@@ -161,16 +164,17 @@ def _answer(host: Host, agent: Agent, step: AgentStep) -> bool:
             cut=bool(host.call and host.call.spoken.cut),
             schema_name=schema,
             step=again or "",
+            agent=host.session.answers,
             follow_up=0 if host.aside else silence_after_answer(agent, host.session, state),
         )
         return (*said, answered, *told)
 
     try:
-        host.append(ending)
+        if host.append(ending):
+            host.call = None  # what it said is stored
+            host.misfits.clear()
     except TooLarge:
         return _too_large(host)
-    host.call = None  # what it said is stored
-    host.misfits.clear()
     return True
 
 
@@ -184,7 +188,6 @@ def _silent(state: State, triggers: Sequence[Trigger], text: str, *, aside: bool
 def _too_large(host: Host) -> bool:
     if host.call:
         host.call.spoken = Spoken(usage=host.call.usage()[0])
-        host.call.counted = False
     why = "The answer is too large to be kept."
     return fail(host, ModelError("answer_too_large", why, retryable=False))
 

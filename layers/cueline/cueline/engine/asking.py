@@ -75,7 +75,6 @@ def called(host: Host, call: Call | None) -> tuple[ModelCalled, ...]:
     """What a call took, to be stored beside what came of it; nothing where that is stored."""
     if not call or not call.request or call.counted or _free(call):
         return ()
-    call.counted = True
     return (_counted(host, call),)
 
 

@@ -21,7 +21,7 @@ from cueline.engine.tools import ToolSpec
 from cueline.engine.window import read_pages
 from cueline.engine.work import Work, work
 from cueline.errors import Unavailable, unexpected
-from cueline.log.events import Event, Recorded
+from cueline.log.events import Event, ModelCalled, Recorded
 from cueline.log.segment import Session
 from cueline.log.state import State, offsets
 
@@ -233,7 +233,7 @@ class Host:
         while True:
             # An answer that was lost for good may have been that it is written.
             if tried and self._stands(*tried):
-                self.progress = True
+                self._stored(tried[1])
                 return True
             # Read once: a timer may move the reader on while the events are being built.
             head = reader.head
@@ -243,7 +243,7 @@ class Host:
                 segment, found = self.writer.put(head, events)
                 reader.go_past(found or segment)
                 if not found:
-                    self.progress = True
+                    self._stored(events)
                     return True
             except Unavailable:
                 # The answer is worth waiting for; past the deadline a wake-up runs the turn anew.
@@ -252,6 +252,11 @@ class Host:
                 tried = (head.at, events)
                 clock.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _stored(self, events: Sequence[Event]) -> None:
+        self.progress = True
+        if self.call and any(isinstance(event, ModelCalled) for event in events):
+            self.call.counted = True
 
     def _stands(self, at: int, events: tuple[Event, ...]) -> bool:
         """Whether these events of the turn's own are at this place: nobody else writes them."""

@@ -77,8 +77,9 @@ class Caller:
         log, session, head = self.ports.log, self.writer.session, self.accepted.head
         mine = self.accepted.segment if isinstance(self.accepted, Accepted) else None
         first = self.accepted.offset if self.since is None else self.since + 1
+        gone = self.tail.head.state.is_removed
         for page in stretch(log, session, self.tail, first, mine.at if mine else head.at):
-            told.hear(page)
+            told.hear([r for r in page if not gone(r.offset) or r.offset >= self.accepted.offset])
             if told.over:
                 return told.answer()
         reader = Reader(log, session, head, told.hear)

@@ -93,8 +93,19 @@ def _hand_over(host: Host) -> None:
 
 
 def _interrupted(host: Host) -> bool:
-    events = (r.event for r in host.reader.passed)
-    return any(isinstance(e, TurnInterrupted) and e.turn == host.turn for e in events)
+    """And what it had said is not removed."""
+    removed = host.state.removed
+    return any(
+        isinstance(r.event, TurnInterrupted) and r.event.turn == host.turn
+        for r in host.reader.passed
+        if not any(first <= r.offset <= last for first, last in removed)
+    )
+
+
+def _removed(host: Host, state: State) -> bool:
+    """Whether somebody has removed the turn meanwhile, with all that it said."""
+    began = (r for r in host.events if getattr(r.event, "turn", "") == host.turn)
+    return any(state.is_removed(recorded.offset) for recorded in began)
 
 
 def _tell_what_was_said(host: Host) -> None:
@@ -106,8 +117,10 @@ def _tell_what_was_said(host: Host) -> None:
     told = (*called(host, call), *said)
 
     def telling(state: State) -> tuple[Event, ...]:
-        known = {r.event for r in host.reader.passed if r.event in said}
-        return () if state.deleted or known else told
+        known = [r.event for r in host.reader.passed if r.event in said]
+        if state.deleted or known:
+            return ()
+        return told[: -len(said)] if said and _removed(host, state) else told
 
     try:
         host.append(telling)

@@ -202,7 +202,8 @@ class Spoke(_Event):
     turn: str
     text: str
     schema_name: str = ""
-    """As in Answered."""
+    """As in Answered, as is the next."""
+    agent: str = ""
 
 
 class ToolInput(_Event):
@@ -291,6 +292,8 @@ class Answered(_Event):
     """The text is JSON in the form that has this name."""
     step: str = ""
     """Where the next input finds the agent; empty: where it is."""
+    agent: str = ""
+    """The key of the agent that says it, where it is not the session's own."""
     follow_up: int = 0
     """Seconds of the customer's silence after which it is followed up; 0 is never."""
 
@@ -430,8 +433,9 @@ class TriggerScheduled(_Event):
     """Milliseconds since 1970, UTC."""
     trigger: Trigger
     caller: str = ""
-    """As in Input, as is the next."""
+    """As in Input, as are the next two."""
     digest: str = ""
+    metadata: dict[str, Any] = {}
 
 
 class EventsRemoved(_Event):

@@ -153,6 +153,9 @@ class State:
     def running(self, turn: str) -> Turn | None:
         return next((t for t in self.turns if t.id == turn), None)
 
+    def is_removed(self, offset: int) -> bool:
+        return any(first <= offset <= last for first, last in self.removed)
+
     def suspect(self, waiting: Waiting) -> bool:
         """It may be what kills its hosts."""
         return self.tries.get(waiting.offset, 0) >= MAX_TRIES

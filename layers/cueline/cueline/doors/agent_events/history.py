@@ -1,6 +1,7 @@
 """A session's events on the wire: listed, read, hidden, shown again, and deleted."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,8 @@ class _View:
 
     session: Session
     compacted: Compacted | None
-    removed: tuple[tuple[int, int], ...]
-    """Stretches that another door has removed: there is nothing."""
+    is_removed: Callable[[int], bool]
+    """Whether another door has removed what is at an offset."""
 
     @classmethod
     def of(cls, ports: Ports, session: Session, tail: Tail) -> "_View":
@@ -32,7 +33,7 @@ class _View:
         place = tail.head.state.compacted
         found = ports.log.read(session.id, session.incarnation, place[0] - 1, 1) if place else ()
         events = [r.event for r in found if isinstance(r.event, Compacted) and not r.mark]
-        return cls(session, events[0] if events else None, tail.head.state.removed)
+        return cls(session, events[0] if events else None, tail.head.state.is_removed)
 
     def wired(self, recorded: Recorded) -> dict[str, Any] | None:
         wired = None if self.is_removed(recorded.offset) else to_wire(self.session, recorded)
@@ -40,9 +41,6 @@ class _View:
         if wired and covered:
             return {**wired, "hide_reason": wired.get("hide_reason", "compaction")}
         return wired
-
-    def is_removed(self, offset: int) -> bool:
-        return any(first <= offset <= last for first, last in self.removed)
 
     @property
     def first(self) -> int:

@@ -132,9 +132,7 @@ class Hosting:
             events = await asyncio.wait_for(asyncio.shield(relay.answer), LAST_SECONDS)
         except TimeoutError:
             raise _ended() from None
-        ending = next(
-            (e.event for e in events if ends(e, opened.caller.accepted.offset)), None
-        )
+        ending = next((e.event for e in events if ends(e, opened.caller.accepted.offset)), None)
         if not ending:
             raise _ended()
         if isinstance(ending, TurnFailed | InputsFailed) and ending.code not in TRANSIENT:

@@ -25,7 +25,7 @@ from cueline.engine.accept import Accepted, Arrival, Repeated, accept
 from cueline.engine.append import IdempotencyKey, Writer
 from cueline.engine.posting import post, refuse
 from cueline.engine.timers import schedule
-from cueline.errors import AgentNotFound, EventNotFound, Forbidden, InvalidRequest, Unavailable
+from cueline.errors import AgentNotFound, EventNotFound, Forbidden, InvalidRequest
 from cueline.log.events import Recorded, TriggerScheduled, event_id
 from cueline.log.segment import Session, Tail
 from cueline.log.triggers import Participant
@@ -156,21 +156,15 @@ def _recorded(one: _Post, accepted: Accepted | Repeated) -> Recorded:
 
 
 def _schedule(one: _Post, due: int) -> Recorded:
-    ports, session = one.call.ports, one.session
+    ports = one.call.ports
     scheduled = TriggerScheduled(
-        due=due, trigger=to_trigger(one.posted), caller=one.payer, digest=one.digest
+        due=due,
+        trigger=to_trigger(one.posted),
+        caller=one.payer,
+        digest=one.digest,
+        metadata=one.posted.metadata or {},
     )
-    recorded = schedule(ports, one.writer, one.tail, scheduled, one.key)
-    if metadata := one.posted.metadata:
-        try:
-            noted = ports.log.annotate(
-                session.id, session.incarnation, recorded.offset, lambda _: metadata
-            )
-        except Unavailable:  # the trigger stands, and its answer says that it has no metadata
-            logger.warning("A scheduled trigger's metadata was lost")
-        else:
-            return noted or recorded
-    return recorded
+    return schedule(ports, one.writer, one.tail, scheduled, one.key)
 
 
 # --- who speaks ----------------------------------------------------------------------------------
@@ -182,7 +176,7 @@ def _agent(one: _Post) -> Participant:
     agent = one.call.ports.agents.get(key)
     if not agent.enabled:
         raise Forbidden(f"The agent {key!r} is disabled; enable it to talk to it.")
-    one.view.agent_name = agent.name
+    one.view.agent_names[key] = agent.name
     return Participant(id=key, display_name=agent.name)
 
 

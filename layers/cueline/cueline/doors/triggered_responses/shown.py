@@ -44,7 +44,8 @@ SOURCES = {"user": CUSTOMER, "person": PERSON, "on_behalf": ON_BEHALF}
 class Names:
     """How those who speak are shown, where the event does not say; asked for when needed."""
 
-    agent: Callable[[], str]
+    agent: Callable[[str], str]
+    """By its key."""
     customer: Callable[[], str]
 
 
@@ -94,7 +95,7 @@ def _told(
         case Posted():
             return SOURCES.get(event.source, event.source), event.kind, event.data
         case Spoke() | Answered() if event.text or deleted:
-            return _said(AGENT, event.text, _agent(session, names))
+            return _said(AGENT, event.text, _agent(event.agent or session.agent_key, names))
         case ToolOutput():
             return _tool(event, arguments)
         case TurnFailed():
@@ -142,7 +143,7 @@ def _input(session: Session, names: Names, event: Input, *, deleted: bool) -> To
 
 def _posted(session: Session, names: Names, event: Posted) -> Told:
     if event.source == "on_behalf":
-        participant = _participant(event.participant) or _agent(session, names)
+        participant = _participant(event.participant) or _agent(session.answering_agent, names)
         return _said(ON_BEHALF, event.text, participant)
     if event.source == "person":
         participant = _participant(event.participant) or {"id": None, "display_name": ""}
@@ -164,8 +165,8 @@ def _participant(who: Participant | None) -> Fields | None:
     return who.model_dump() if who else None
 
 
-def _agent(session: Session, names: Names) -> Fields:
-    return {"id": session.answering_agent, "display_name": names.agent()}
+def _agent(key: str, names: Names) -> Fields:
+    return {"id": key, "display_name": names.agent(key)}
 
 
 # --- what is reported ----------------------------------------------------------------------------

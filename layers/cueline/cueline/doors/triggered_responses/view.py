@@ -23,6 +23,8 @@ class View:
     session: Session
     state: State
     """The newest that is known: it says what has been removed."""
+    agent_names: dict[str, str] = field(default_factory=dict)
+    """By key, as far as they are known."""
     _arguments: dict[tuple[str, str], str] = field(default_factory=dict)
     """By turn and call, as far as they have been read."""
 
@@ -32,27 +34,24 @@ class View:
         if isinstance(event, ToolInput) and not recorded.mark:
             self._arguments[event.turn, event.call] = event.arguments
         arguments = self._arguments_of(recorded, event) if isinstance(event, ToolOutput) else "{}"
-        removed = self.removed(recorded.offset)
-        names = Names(lambda: self.agent_name, lambda: self.customer_name)
+        removed = self.state.is_removed(recorded.offset)
+        names = Names(self.name_of_agent, lambda: self.customer_name)
         return to_wire(self.session, names, recorded, arguments=arguments, removed=removed)
 
     def listed(self, recorded: Recorded) -> Fields | None:
         """The same, without what is deleted."""
-        if recorded.mark or self.removed(recorded.offset):
+        if recorded.mark or self.state.is_removed(recorded.offset):
             return None
         return self.shown(recorded)
 
-    def removed(self, offset: int) -> bool:
-        return any(first <= offset <= last for first, last in self.state.removed)
-
-    @cached_property
-    def agent_name(self) -> str:
-        """The id where the agent is not there any more."""
-        key = self.session.answering_agent
-        try:
-            return self.ports.agents.get(key).name
-        except AgentNotFound:
-            return key
+    def name_of_agent(self, key: str) -> str:
+        """The key where the agent is not there any more."""
+        if key not in self.agent_names:
+            try:
+                self.agent_names[key] = self.ports.agents.get(key).name
+            except AgentNotFound:
+                self.agent_names[key] = key
+        return self.agent_names[key]
 
     @cached_property
     def customer_name(self) -> str:
