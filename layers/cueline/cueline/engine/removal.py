@@ -1,13 +1,24 @@
 """Removing all that was said from some place on: one event, which also ends what runs there."""
 
+from collections.abc import Collection
+
 from cueline.engine.append import Writer
 from cueline.engine.ports import Ports
 from cueline.engine.wake import wake_next
+from cueline.engine.window import read_pages
 from cueline.errors import Conflict, SessionNotFound
-from cueline.log.events import Event, EventsRemoved, InputsWithdrawn
+from cueline.log.events import Event, EventsRemoved, InputsWithdrawn, ToolInput, TurnReady
 from cueline.log.fold import reduce
-from cueline.log.segment import Session
-from cueline.log.state import MAX_REMOVED, State, interruption, offsets
+from cueline.log.segment import MAX_EVENTS, Session
+from cueline.log.state import (
+    MAX_REMOVED,
+    State,
+    Turn,
+    given_up,
+    interruption,
+    offsets,
+    ready,
+)
 
 
 def remove_events(ports: Ports, session: Session, first: int, trace_id: str) -> None:
@@ -17,10 +28,20 @@ def remove_events(ports: Ports, session: Session, first: int, trace_id: str) -> 
     on in the summary; SessionNotFound.
     """
 
+    def stretch(start: int, end: int) -> list[Event]:
+        pages = read_pages(ports.log, session.id, session.incarnation, start, end)
+        return [recorded.event for page in pages for recorded in page]
+
+    def gone(state: State, at: int) -> bool:
+        """All of it has been removed already."""
+        start = next((b + 1 for a, b in state.removed if a <= first <= b + 1), first)
+        left = stretch(start, at) if at - start < MAX_EVENTS else ()
+        return at <= start + len(left) and all(isinstance(event, TurnReady) for event in left)
+
     def build(state: State, at: int) -> tuple[Event, ...]:
         if state.deleted:
             raise SessionNotFound(session.session_key)
-        if first >= at or _gone(state, first, at):
+        if gone(state, at):
             return ()
         if state.compacted and first <= state.compacted[0]:
             raise Conflict(
@@ -29,7 +50,9 @@ def remove_events(ports: Ports, session: Session, first: int, trace_id: str) -> 
             )
         if len(state.removed) >= MAX_REMOVED and state.removed[-1][1] + 1 < first:
             raise Conflict("Too many parts of this session have been removed; begin a new one.")
-        return (*closing(state, first, at), EventsRemoved(first=first))
+        made = stretch(first, at) if state.suspended else ()
+        calls = {event.call for event in made if isinstance(event, ToolInput)}
+        return removal(state, first, at, calls)
 
     writer = Writer(ports.log, ports.clock, session.id, trace_id)
     head, removed = writer.append(ports.log.tail(session.id).head, build)
@@ -37,15 +60,24 @@ def remove_events(ports: Ports, session: Session, first: int, trace_id: str) -> 
         wake_next(ports, session.id, head)
 
 
-def closing(state: State, first: int, at: int) -> tuple[Event, ...]:
-    """What ends every running turn, and withdraws what waits from `first` on."""
+def removal(state: State, first: int, at: int, calls: Collection[str]) -> tuple[Event, ...]:
+    """Ends what runs, withdraws what waits from `first` on, and removes; `calls` were made since.
+
+    Whoever has heard of a turn's begin hears behind all that is removed that it is over.
+    """
     stopped = interruption(state)
-    state = reduce(state, at, stopped)
-    suspended = {o for inputs in state.suspended.values() for o in inputs}
-    waiting = {o for o in {*offsets(state.pending), *suspended} if o >= first}
-    return (*stopped, *((InputsWithdrawn(inputs=tuple(sorted(waiting))),) if waiting else ()))
-
-
-def _gone(state: State, first: int, at: int) -> bool:
-    """All of it has been removed already."""
-    return any(a <= first and b == at - 1 for a, b in state.removed)
+    ended = [event for event in stopped if not isinstance(event, TurnReady)]
+    told = [event for event in stopped if isinstance(event, TurnReady)]
+    state = reduce(state, at, ended)
+    waiting = {o for o in offsets(state.pending) if o >= first}
+    begun = tuple(i for i in state.pending if i.begun)  # a turn between two hosts runs too
+    for one in begun:
+        waiting.update(given_up(state, one))
+    for call, inputs in state.suspended.items():
+        waiting.update(inputs if call in calls or inputs[-1] >= first else ())
+    # What waits for one decision together ends together.
+    while more := {o for i in state.suspended.values() if waiting & {*i} for o in i} - waiting:
+        waiting |= more
+    if waiting:
+        ended.append(InputsWithdrawn(inputs=tuple(sorted(waiting))))
+    return (*ended, EventsRemoved(first=first), *told, *ready(Turn("", begun)))

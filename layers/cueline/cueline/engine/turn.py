@@ -93,13 +93,8 @@ def _hand_over(host: Host) -> None:
 
 
 def _interrupted(host: Host) -> bool:
-    """And what it had said is not removed."""
-    removed = host.state.removed
-    return any(
-        isinstance(r.event, TurnInterrupted) and r.event.turn == host.turn
-        for r in host.reader.passed
-        if not any(first <= r.offset <= last for first, last in removed)
-    )
+    events = (r.event for r in host.reader.passed)
+    return any(isinstance(e, TurnInterrupted) and e.turn == host.turn for e in events)
 
 
 def _removed(host: Host, state: State) -> bool:

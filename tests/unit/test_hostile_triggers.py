@@ -1,0 +1,91 @@
+"""What random schedules have found once of an agent that speaks first, and of people beside it."""
+
+import pytest
+
+from cueline.engine.model import End, TextDelta
+from cueline.engine.removal import remove_events
+from cueline.errors import CallNotWaiting
+from cueline.log.events import (
+    Answered,
+    Event,
+    EventsRemoved,
+    InputsWithdrawn,
+    PartlyAnswered,
+    TurnBegan,
+    TurnHandedOver,
+    TurnInterrupted,
+    TurnReady,
+)
+from tests.tooling import calls
+from tests.unit.test_hostile_turns import put
+from tests.unit.test_triggers import Room, of
+
+
+@pytest.fixture
+def room() -> Room:
+    return Room()
+
+
+def remove(room: Room, first: int) -> None:
+    remove_events(room.ports, room.found(), first, "removal")
+
+
+def after_removal(room: Room) -> list[Event]:
+    events = room.log()
+    (removed,) = (n for n, event in enumerate(events) if isinstance(event, EventsRemoved))
+    return events[removed + 1 :]
+
+
+# --- removal -------------------------------------------------------------------------------------
+
+
+def test_a_call_that_was_removed_waits_for_nobody(room: Room) -> None:
+    room.toolbox.add("pay", approval=True)
+    room.model.scripts = [calls(("pay", {}))]
+    room.customer("pay")
+    room.deliver()
+    assert room.suspended() == {"c0"}
+    remove(room, 3)
+    assert room.suspended() == set()
+    with pytest.raises(CallNotWaiting):
+        room.decide("c0", "approve")
+    assert of(InputsWithdrawn, room.log()) == [InputsWithdrawn(inputs=(0,))]
+
+
+def test_a_call_from_before_the_removal_waits_on(room: Room) -> None:
+    room.toolbox.add("pay", approval=True)
+    room.model.scripts = [calls(("pay", {}))]
+    room.customer("pay")
+    room.deliver()
+    room.customer("and?")
+    room.deliver()
+    remove(room, len(room.recorded()) - 2)
+    assert room.suspended() == {"c0"}
+    assert isinstance(room.decide("c0", "approve").run(lambda _: None)[-1].event, Answered)
+
+
+def test_a_turn_between_two_hosts_ends_as_one_that_runs_does(room: Room) -> None:
+    room.customer("go", "t1")
+    put(room, TurnBegan(turn="t", inputs=(0,), trace="t1"), TurnHandedOver(turn="t"))
+    remove(room, 3)
+    assert of(InputsWithdrawn, room.log()) == [InputsWithdrawn(inputs=(0,))]
+    assert after_removal(room) == [TurnReady(trace="t1")]
+    room.deliver()
+    assert room.answers() == []
+
+
+def test_what_a_turn_had_said_until_its_removal_is_not_told_afterwards(room: Room) -> None:
+    room.customer("one", "t1")
+    room.model.scripts = [[TextDelta("secret"), RuntimeError(), End("stop")]]
+    room.model.before = lambda: remove(room, 3) if len(room.log()) == 4 else None
+    room.deliver()
+    assert of(TurnInterrupted, room.log())
+    assert of(PartlyAnswered, room.log()) == []
+
+
+def test_whoever_was_told_of_a_turn_hears_of_its_end_after_its_removal(room: Room) -> None:
+    room.customer("one", "t1")
+    room.model.before = lambda: remove(room, 0) if len(room.log()) == 3 else None
+    room.deliver()
+    turn = of(TurnInterrupted, room.log())[0].turn
+    assert after_removal(room) == [TurnReady(turn=turn, trace="t1")]
