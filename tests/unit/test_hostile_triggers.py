@@ -2,13 +2,17 @@
 
 import pytest
 
-from cueline.engine.model import End, TextDelta
+from cueline.engine.model import End, Returned, TextDelta
+from cueline.engine.ports import WakeUp
 from cueline.engine.removal import remove_events
 from cueline.errors import CallNotWaiting
 from cueline.log.events import (
     Answered,
+    AsideBegan,
     Event,
     EventsRemoved,
+    Finished,
+    Input,
     InputsWithdrawn,
     PartlyAnswered,
     TurnBegan,
@@ -18,7 +22,8 @@ from cueline.log.events import (
 )
 from tests.tooling import calls
 from tests.unit.test_hostile_turns import put
-from tests.unit.test_triggers import Room, of
+from tests.unit.test_triggers import BUY_TIME, Room, of, slow
+from tests.unit.test_turns import SESSION, texts
 
 
 @pytest.fixture
@@ -89,3 +94,52 @@ def test_whoever_was_told_of_a_turn_hears_of_its_end_after_its_removal(room: Roo
     room.deliver()
     turn = of(TurnInterrupted, room.log())[0].turn
     assert after_removal(room) == [TurnReady(turn=turn, trace="t1")]
+
+
+# --- buying time ---------------------------------------------------------------------------------
+
+
+def test_who_answers_is_not_asked_to_buy_time_by_an_aside_that_runs_beside(room: Room) -> None:
+    def meanwhile() -> None:
+        at = room.trigger(BUY_TIME)
+        put(room, AsideBegan(turn="aside", inputs=(at,)))
+
+    slow(room, meanwhile)
+    room.customer("go")
+    room.worker.handle(room.sent[-1], 100.0, "worker")
+    assert room.answers() == ["One moment."]  # the second of the model's scripts
+    *before, last = room.model.asked[-1].items
+    assert isinstance(last, Returned)
+    assert texts(before) == ["go"]
+
+
+def test_an_aside_that_has_ended_stands_before_the_answer(room: Room) -> None:
+    def meanwhile() -> None:
+        at = room.trigger(BUY_TIME)
+        told = Answered(turn="aside", inputs=(at,), text="One moment.")
+        put(room, AsideBegan(turn="aside", inputs=(at,)), told)
+
+    slow(room, meanwhile)
+    room.customer("go")
+    room.worker.handle(room.sent[-1], 100.0, "worker")
+    *before, last = room.model.asked[-1].items
+    assert isinstance(last, Returned)
+    assert texts(before)[1:] == ["One moment.", "go"]
+
+
+def test_time_is_not_bought_for_a_turn_that_came_later(room: Room) -> None:
+    asked = BUY_TIME.model_copy(update={"during": "first"})
+    room.customer("one")
+    put(room, TurnBegan(turn="first", inputs=(0,)))
+    room.trigger(asked)
+
+    def another() -> None:
+        if len(room.log()) == 5:
+            put(room, Answered(turn="first", inputs=(0,), text="Here it is."))
+            at = room.put(Input(texts=("two",))).offset
+            put(room, TurnBegan(turn="second", inputs=(at,)))
+
+    room.model.before = another
+    room.worker.handle(WakeUp(SESSION), 100.0, "worker")
+    aside = of(AsideBegan, room.log())[0]
+    assert of(Finished, room.log()) == [Finished(turn=aside.turn, inputs=aside.inputs)]

@@ -103,7 +103,7 @@ def _request(host: Host, agent: Agent, step: AgentStep, window: int) -> ModelReq
     rounds = host.work().model_calls
     spoken = agent.max_iterations is not None and rounds >= agent.max_iterations
     specs = () if spoken else allowed_specs(step, host.specs)
-    asked = request(agent, step, host.events, specs, window)
+    asked = request(agent, step, host.events, specs, window, host.turn)
     return asked.saying(*host.misfits)
 
 
@@ -180,7 +180,8 @@ def _answer(host: Host, agent: Agent, step: AgentStep) -> bool:
 
 def _silent(state: State, triggers: Sequence[Trigger], text: str, *, aside: bool) -> bool:
     """The model has nothing to say to a trigger, or the work that needed time is done by now."""
-    if aside and not state.open and any(trigger.buys_time for trigger in triggers):
+    goes_on = ("", state.open.id) if state.open else ()
+    if aside and any(t.buys_time and t.during not in goes_on for t in triggers):
         return True
     return bool(triggers) and not text.strip()
 

@@ -27,8 +27,9 @@ def request(
     events: Sequence[Recorded],
     specs: Iterable[ToolSpec],
     window: int,
+    turn: str,
 ) -> ModelRequest:
-    """What the agent is asked in this step. `window` is in bytes of conversation."""
+    """What the agent is asked in this step of the turn. `window` is in bytes of conversation."""
     tools = [Tool(spec.name, spec.description, spec.parameters) for spec in specs]
     skills = allowed_skills(agent, step)
     if skills:
@@ -36,7 +37,7 @@ def request(
     return ModelRequest(
         model=agent.model,
         instructions=_instructions(agent, step, skills),
-        items=_reminded(conversation(events, window), step),
+        items=_reminded(conversation(events, window, turn), step),
         parameters=agent.parameters,
         tools=tuple(tools),
         output=step.output,

@@ -89,6 +89,8 @@ class _Block:
     """Calls that it was suspended with."""
     inherited: set[str] = field(default_factory=set)
     """Calls that a dead turn was making."""
+    aside: bool = False
+    """It is beside another."""
 
     def said(self, recorded: Recorded, text: str, role: Literal["assistant", "user"]) -> None:
         if text and not recorded.mark:
@@ -130,18 +132,23 @@ class _Block:
         self.open_calls.clear()
 
 
-def conversation(events: Iterable[Recorded], max_bytes: int | None = None) -> tuple[Item, ...]:
+def conversation(
+    events: Iterable[Recorded], max_bytes: int | None = None, asked: str = ""
+) -> tuple[Item, ...]:
     """What was said, in the order of the turns, each input under the turn that took it.
 
     That is the order of their ends, and those that run come last: they go on. It begins with the
     newest compaction's summary. Inputs that no turn has taken are left out, what somebody has
     hidden, and an answer in front whose inputs are not among the events. With `max_bytes`, whole
     turns are dropped from the oldest on until the rest fits; the summary and the newest input
-    always stay.
+    always stay. Where the turn `asked` is to go on, an aside that runs beside it is left out: the
+    last word is what it answers.
     """
     summary, events = since_compaction(events)
     said: dict[int, Input] = {}
-    blocks = _blocks(events, said)
+    blocks = [
+        b for turn, b in _blocks(events, said) if b.ended or not b.aside or asked in ("", turn)
+    ]
     calls = _Calls()
     rendered = [calls.named(_render(block, said)) for block in blocks]
     if max_bytes is not None:
@@ -172,7 +179,7 @@ def size(item: Item) -> int:
             return len(item.output.encode()) + 32
 
 
-def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[_Block]:
+def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[tuple[str, _Block]]:
     blocks: dict[str, _Block] = {}
     inherited: dict[int, _Block] = {}  # first input of a dead turn -> what that did
     suspended: list[_Block] = []
@@ -193,6 +200,7 @@ def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[_Block]:
             continue
         if isinstance(event, TurnBegan | AsideBegan):
             blocks[event.turn] = _begun(event.inputs, inherited)
+            blocks[event.turn].aside = isinstance(event, AsideBegan)
             continue
         turn = getattr(event, "turn", "")
         if not (block := blocks.get(turn)):
@@ -236,7 +244,7 @@ def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[_Block]:
         if isinstance(event, _ENDINGS) and turn in blocks:
             block.ended = True
             blocks[turn] = blocks.pop(turn)
-    return sorted(blocks.values(), key=lambda block: not block.ended)
+    return sorted(blocks.items(), key=lambda block: not block[1].ended)
 
 
 def _posted(recorded: Recorded, event: Posted) -> _Block:

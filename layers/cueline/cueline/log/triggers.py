@@ -41,7 +41,8 @@ class Trigger(_Frozen):
 
     @property
     def buys_time(self) -> bool:
-        return any(guideline.rationale == "buy_time" for guideline in self.guidelines)
+        reasons = [guideline.rationale for guideline in self.guidelines]
+        return bool(self.during) or "buy_time" in reasons
 
 
 class Participant(_Frozen):
