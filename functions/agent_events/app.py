@@ -11,9 +11,9 @@ from starlette.routing import Route
 
 from cueline import bootstrap
 from cueline.doors.agent_events import errors as door_1
-from cueline.doors.agent_events.body import MAX_BODY
 from cueline.doors.agent_events.hosting import Post
 from cueline.doors.asgi import answering, body_of, gone, request_id
+from cueline.doors.body import MAX_BODY
 from cueline.doors.logs import function_logger
 from cueline.doors.triggered_responses import errors as door_2
 from cueline.errors import CuelineError, RouteNotFound, unexpected

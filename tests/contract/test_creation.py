@@ -6,7 +6,7 @@ import pytest
 
 from cueline.doors.agent_events import agents, sessions
 from cueline.doors.agent_events.agent_shapes import to_wire
-from cueline.doors.agent_events.creation import Creation
+from cueline.doors.creation import Creation
 from cueline.engine.ports import Ports
 from cueline.errors import AgentExists, IdempotencyKeyReused, SessionExists, Unavailable
 from cueline.log.segment import Session

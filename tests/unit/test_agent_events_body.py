@@ -8,8 +8,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cueline.doors.agent_events.body import MAX_BODY, MAX_DEPTH, raw_body, read_json
-from cueline.doors.agent_events.idempotency import digest
 from cueline.doors.agent_events.post import (
     PostedCompaction,
     PostedDecision,
@@ -17,6 +15,8 @@ from cueline.doors.agent_events.post import (
     PostedMessage,
     parse_post,
 )
+from cueline.doors.body import MAX_BODY, MAX_DEPTH, raw_body, read_json
+from cueline.doors.idempotency import digest
 from cueline.errors import CuelineError, InvalidMessageContent, InvalidRequest, NotBuilt
 from cueline.log.events import Decision
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cueline.doors.agent_events.creation import Creation
+from cueline.doors.creation import Creation
 from cueline.doors.triggered_responses import keys, lists
 from cueline.doors.triggered_responses.agents import CreateAgent
 from cueline.doors.triggered_responses.errors import STATUS, Unprocessable, error_answer, wrong

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
 from cueline.doors.access import MAX_CREDENTIAL, OPEN, Access, new_token, secret_of
-from cueline.doors.agent_events.body import raw_body, read_json
+from cueline.doors.body import raw_body, read_json
 from cueline.errors import InvalidRequest, Unavailable, unexpected
 
 logger = logging.getLogger(__name__)

@@ -1,13 +1,13 @@
 """What a posted body is to the engine: an input, and what its caller wants."""
 
 from cueline.doors.access import OPEN
-from cueline.doors.agent_events.idempotency import digest
 from cueline.doors.agent_events.post import (
     START,
     PostedCompaction,
     PostedDecision,
     PostedMessage,
 )
+from cueline.doors.idempotency import digest
 from cueline.engine.accept import Arrival
 from cueline.engine.agent import Agent
 from cueline.engine.append import IdempotencyKey

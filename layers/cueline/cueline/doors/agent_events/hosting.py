@@ -12,10 +12,10 @@ from cueline.doors.access import Access, caller_of
 from cueline.doors.agent_events import sse
 from cueline.doors.agent_events.arrivals import arrival, check_skills
 from cueline.doors.agent_events.events import TRANSIENT, told
-from cueline.doors.agent_events.idempotency import digest, idempotency_key
 from cueline.doors.agent_events.keys import agent_key_in, session_key_in
 from cueline.doors.agent_events.post import PostedInterrupt, parse_post
 from cueline.doors.agent_events.stream import Frames, failure
+from cueline.doors.idempotency import digest, idempotency_key
 from cueline.doors.relay import OutOfTimeError, Relay
 from cueline.engine.append import IdempotencyKey, Writer
 from cueline.engine.inline import Caller, Inline

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cueline.doors.agent_events import agents, history, sessions
-from cueline.doors.agent_events.body import raw_body, read_json
-from cueline.doors.agent_events.creation import Creation
-from cueline.doors.agent_events.idempotency import idempotency_key
 from cueline.doors.agent_events.keys import agent_key_in, event_id_in, session_key_in
 from cueline.doors.agent_events.lists import ListQuery, list_query
+from cueline.doors.body import raw_body, read_json
+from cueline.doors.creation import Creation
+from cueline.doors.idempotency import idempotency_key
 from cueline.engine.ports import Ports
 from cueline.errors import NotBuilt
 

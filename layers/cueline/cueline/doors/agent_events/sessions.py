@@ -7,9 +7,9 @@ from typing import Any
 
 from cueline.doors.access import OPEN
 from cueline.doors.agent_events import lists, wire
-from cueline.doors.agent_events.creation import Creation
 from cueline.doors.agent_events.keys import new_key
 from cueline.doors.agent_events.usage import context_usage
+from cueline.doors.creation import Creation
 from cueline.engine import sessions
 from cueline.engine.fork import Source, fork
 from cueline.engine.ports import Ports

@@ -18,8 +18,8 @@ from pydantic import (
     ValidationError,
 )
 
-from cueline.doors.agent_events.body import has_controls
 from cueline.doors.agent_events.errors import MAX_ECHO
+from cueline.doors.body import has_controls
 from cueline.errors import InvalidRequest, NotBuilt
 
 KEY = re.compile(r"[0-9a-zA-Z_-]{1,50}")

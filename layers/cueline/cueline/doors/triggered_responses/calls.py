@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cueline.doors.agent_events.creation import Creation
-from cueline.doors.agent_events.idempotency import idempotency_key
+from cueline.doors.creation import Creation
+from cueline.doors.idempotency import idempotency_key
 from cueline.doors.triggered_responses import keys
 from cueline.doors.triggered_responses.wire import body_of
 from cueline.engine.ports import Ports

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cueline.doors.agent_events.creation import RETRY_MS, Creation
+from cueline.doors.creation import RETRY_MS, Creation
 from cueline.doors.triggered_responses.errors import wrong
 from cueline.doors.triggered_responses.keys import CustomerNotFound, new_id
 from cueline.doors.triggered_responses.lists import ListQuery, listing, timestamp

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from cueline.doors.agent_events.creation import Creation
+from cueline.doors.creation import Creation
 from cueline.doors.triggered_responses import agents, lists
 from cueline.doors.triggered_responses.errors import wrong
 from cueline.doors.triggered_responses.keys import GuidelineNotFound, agent_key_of, new_id

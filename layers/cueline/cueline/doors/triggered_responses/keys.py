@@ -5,9 +5,9 @@ import re
 from urllib.parse import unquote
 from uuid import UUID
 
-from cueline.doors.agent_events.creation import Creation
 from cueline.doors.agent_events.keys import agent_key_in
 from cueline.doors.agent_events.wire import KEY
+from cueline.doors.creation import Creation
 from cueline.engine.ports import Clock
 from cueline.errors import AgentNotFound, EventNotFound, NotFound, SessionNotFound
 

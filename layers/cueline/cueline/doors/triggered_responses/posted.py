@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from cueline.doors.agent_events.body import check_text
+from cueline.doors.body import check_text
 from cueline.doors.triggered_responses.event_wire import A_YEAR, PostEvent, milliseconds
 from cueline.doors.triggered_responses.shown import AGENT, CUSTOMER, ON_BEHALF, PERSON
 from cueline.errors import InvalidRequest

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cueline.doors.access import OPEN
-from cueline.doors.agent_events.idempotency import digest, idempotency_key
+from cueline.doors.idempotency import digest, idempotency_key
 from cueline.doors.triggered_responses.calls import Call
 from cueline.doors.triggered_responses.customers import GUEST
 from cueline.doors.triggered_responses.event_wire import PostEvent, PostQuery

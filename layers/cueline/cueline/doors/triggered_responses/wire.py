@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from cueline.doors.agent_events.body import has_controls, raw_body, read_json
+from cueline.doors.body import has_controls, raw_body, read_json
 from cueline.doors.triggered_responses.errors import Unprocessable, wrong
 from cueline.doors.triggered_responses.keys import is_id
 from cueline.errors import InvalidRequest

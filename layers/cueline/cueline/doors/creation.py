@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cueline.doors.agent_events.idempotency import digest
+from cueline.doors.idempotency import digest
 from cueline.errors import IdempotencyKeyReused
 
 RETRY_MS = 60_000
