@@ -3,6 +3,7 @@
 import pytest
 
 from cueline.engine.model import End, Returned, TextDelta
+from cueline.engine.modes import change_mode
 from cueline.engine.ports import WakeUp
 from cueline.engine.removal import remove_events
 from cueline.errors import CallNotWaiting
@@ -15,6 +16,7 @@ from cueline.log.events import (
     Input,
     InputsWithdrawn,
     PartlyAnswered,
+    Posted,
     TurnBegan,
     TurnHandedOver,
     TurnInterrupted,
@@ -22,7 +24,7 @@ from cueline.log.events import (
 )
 from tests.tooling import calls
 from tests.unit.test_hostile_turns import put
-from tests.unit.test_triggers import BUY_TIME, Room, of, slow
+from tests.unit.test_triggers import BUY_TIME, FOLLOW_UP, LADDER, Room, of, slow
 from tests.unit.test_turns import SESSION, texts
 
 
@@ -143,3 +145,51 @@ def test_time_is_not_bought_for_a_turn_that_came_later(room: Room) -> None:
     room.worker.handle(WakeUp(SESSION), 100.0, "worker")
     aside = of(AsideBegan, room.log())[0]
     assert of(Finished, room.log()) == [Finished(turn=aside.turn, inputs=aside.inputs)]
+
+
+# --- triggers that come again --------------------------------------------------------------------
+
+
+def test_a_trigger_that_comes_again_is_known_whatever_was_written_since(room: Room) -> None:
+    first = room.trigger(FOLLOW_UP, digest="d")
+    room.deliver()
+    put(room, Posted(kind="status", source="person", data={"status": "typing"}))
+    assert room.trigger(FOLLOW_UP, digest="d") == first
+    room.clock.sleep(11)
+    assert room.trigger(FOLLOW_UP, digest="d") != first
+
+
+def test_a_trigger_that_comes_again_while_a_call_waits_speaks_once(room: Room) -> None:
+    room.toolbox.add("pay", approval=True)
+    room.model.scripts = [calls(("pay", {}))]
+    first = room.trigger(FOLLOW_UP, digest="d")
+    room.deliver()
+    assert room.suspended() == {"c0"}
+    assert room.trigger(FOLLOW_UP, digest="d") == first
+    room.decide("c0", "approve").run(lambda _: None)
+    assert room.trigger(FOLLOW_UP, digest="d") == first
+
+
+def test_a_trigger_that_comes_again_after_its_removal_is_a_new_one(room: Room) -> None:
+    room.trigger(FOLLOW_UP, digest="d")
+    room.deliver()
+    remove(room, 0)
+    room.trigger(FOLLOW_UP, digest="d")
+    room.deliver()
+    assert len(room.answers()) == 2
+
+
+# --- follow-ups ----------------------------------------------------------------------------------
+
+
+def test_a_customer_who_spoke_to_people_is_followed_up_from_the_first_rung_on(room: Room) -> None:
+    room.change(follow_ups=LADDER)
+    room.customer("hello")
+    room.deliver()
+    room.after(60)
+    change_mode(room.ports, room.found(), "manual", "t")
+    room.customer("are you a person?")
+    change_mode(room.ports, room.found(), "auto", "t")
+    room.trigger(FOLLOW_UP)
+    room.deliver()
+    assert [e.follow_up for e in of(Answered, room.log())] == [60, 3600, 60]

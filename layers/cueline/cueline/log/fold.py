@@ -66,15 +66,16 @@ def fold(state: State, offset: int, event: Event) -> State:
             return replace(state, used=state.used + event)
         case SessionDeleted():
             return State(deleted=True)
-        case Posted():
-            return replace(state, quiet=None) if event.kind == "message" else state
+        case Posted(kind="message"):
+            followed = 0 if event.source == "user" else state.followed
+            return replace(state, quiet=None, followed=followed)
         case ModeChanged():
             return _fold_mode(state, event)
         case TriggerScheduled():
             return replace(state, scheduled={**state.scheduled, offset: event.digest})
         case EventsRemoved():
             return _fold_removal(state, offset, event)
-        case EventMarked() | Acknowledged():
+        case EventMarked() | Acknowledged() | Posted():
             return state
     turn = state.running(event.turn)
     return _fold_turn(state, turn, offset, event) if turn else state
@@ -115,6 +116,7 @@ def _fold_removal(state: State, offset: int, event: EventsRemoved) -> State:
         removed=(*before, (first, offset)),
         quiet=None if state.quiet and state.quiet.offset >= event.first else state.quiet,
         scheduled={o: digest for o, digest in state.scheduled.items() if o < event.first},
+        repeats=tuple(known for known in state.repeats if known.offset < event.first),
     )
 
 
@@ -148,7 +150,7 @@ def _fold_turn(state: State, turn: Turn, offset: int, event: Event) -> State:
             mine = covered(state, turn)
             waits = {c: tuple(sorted({*mine, *left.get(c, ())})) for c in event.calls}
             # For who posted them they have ended: a repeat is told what that one should have been.
-            told = _ended(_closed(state, turn), mine, offset, ())
+            told = _ended(_closed(state, turn), mine, offset, _triggers(turn))
             return replace(told, suspended={**left, **waits})
         case Answered() | Finished() | TurnFailed() | TurnInterrupted():
             done = covered(state, turn)
