@@ -89,7 +89,7 @@ def accept(
         nonlocal repeated, began, place
         if state.deleted:
             raise SessionNotFound(writer.session.partition(".")[2])
-        repeated = _repeated(state, arrival, tail, ports.clock.now())
+        repeated = _repeated(ports, writer.session, state, arrival, tail)
         if repeated is not None:
             return ()
         new = arrival.input
@@ -173,7 +173,7 @@ def _wake_up(session: str, offset: int, state: State, lease: int) -> tuple[WakeU
     return WakeUp(session, guards=offset + 1), 0
 
 
-def _repeated(state: State, arrival: Arrival, tail: Tail, now: int) -> int | None:
+def _repeated(ports: Ports, session: str, state: State, arrival: Arrival, tail: Tail) -> int | None:
     """The input that this one repeats: it has not ended, or may be asked for again."""
     digest = arrival.input.digest
     if not digest:
@@ -183,10 +183,17 @@ def _repeated(state: State, arrival: Arrival, tail: Tail, now: int) -> int | Non
             return unfinished.offset
     for known in reversed(state.repeats):
         if known.digest == digest and known.ended is not None:
-            # What was not there at the first look is new; what the window lacks is old.
-            new = known.ended >= tail.head.at
-            ended_at = (r.created_at for r in tail.events if r.offset == known.ended)
-            age = 0 if new else now - next(ended_at, 0)
+            age = _age(ports, session, tail, known.ended)
             if known.answers(age, arrival.retries):
                 return known.offset
     return None
+
+
+def _age(ports: Ports, session: str, tail: Tail, offset: int) -> int:
+    """Milliseconds since the event at `offset` was written."""
+    if offset >= tail.head.at:
+        return 0  # what was not there at the first look is new
+    seen = [r for r in tail.events if r.offset == offset]
+    # A small look has only the newest segment.
+    found = seen or ports.log.read(session, tail.head.incarnation, offset - 1, 1)
+    return ports.clock.now() - next((r.created_at for r in found), 0)
