@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "cueline.adapters": {"cueline.adapters", "cueline.engine", "cueline.log", "cueline.errors"},
     "cueline.errors": set(),
     "cueline.settings": {"cueline.errors", "cueline.engine.agent", "cueline.engine.prices"},
+    "cueline.start": set(),
 }
 # The pure half of the engine: what a turn does next, and what the ports look like.
 PURE = [

@@ -1,15 +1,13 @@
 """The only place that picks adapters. Everything is made once, when it is first asked for."""
 
-import gc
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cueline import start
 from cueline.adapters import aws
 from cueline.adapters.cached import CachedAgents, CachedKeys
 from cueline.adapters.clock import SystemClock
@@ -42,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["session_from_item", "wake_up_from_json"]
 
+start.imported()
+
 logger = logging.getLogger(__name__)
 
 KEY_SECONDS = 60.0
@@ -67,6 +67,7 @@ settings = cache(from_environment)
 
 
 @cache
+@start.nothing_collected()
 def ports() -> Ports:
     given, clock, dynamodb = settings(), SystemClock(), aws.dynamodb_client()
     keys = DynamoKeys(dynamodb, given.table_name, clock)
@@ -97,6 +98,7 @@ def rest() -> Door:
 
 
 @cache
+@start.nothing_collected()
 def hosting() -> "Hosting":
     """Door 1, where its callers wait for the answer."""
     from cueline.doors.agent_events.hosting import Hosting
@@ -117,6 +119,7 @@ def following() -> "Following":
 
 
 @cache
+@start.nothing_collected()
 def worker() -> "Worker":
     from cueline.engine.worker import Worker
 
@@ -152,7 +155,7 @@ def model() -> "Model":
 @lru_cache(maxsize=1)
 def _model(_: int) -> "Model":
     # Only functions that call a model pay for the import of its client.
-    with _nothing_collected():
+    with start.nothing_collected():
         from cueline.adapters.openai.chat import chat_model
         from cueline.adapters.openai.responses import responses_model
 
@@ -163,17 +166,6 @@ def _model(_: int) -> "Model":
         base_url=given.openai_base_url or None,
         idle_seconds=IDLE_SECONDS,
     )
-
-
-@contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """While modules are imported: none of that is garbage, then or later."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _api_key(given: Settings) -> str:
