@@ -153,11 +153,11 @@ def model() -> "Model":
 
 
 @lru_cache(maxsize=1)
+@start.nothing_collected()
 def _model(_: int) -> "Model":
     # Only functions that call a model pay for the import of its client.
-    with start.nothing_collected():
-        from cueline.adapters.openai.chat import chat_model
-        from cueline.adapters.openai.responses import responses_model
+    from cueline.adapters.openai.chat import chat_model
+    from cueline.adapters.openai.responses import responses_model
 
     given = settings()
     make = responses_model if given.model_api == "responses" else chat_model

@@ -17,7 +17,16 @@ from cueline.errors import (
 from cueline.log.events import Acknowledged, Event, Input, Posted
 from cueline.log.fold import reduce
 from cueline.log.segment import Head, Segment, Tail
-from cueline.log.state import MAX_PENDING, State, interruption, next_batch, offsets, waiting_asides
+from cueline.log.state import (
+    MAX_PENDING,
+    State,
+    interruption,
+    next_batch,
+    offsets,
+    superseded,
+    waiting_asides,
+    withdrawal,
+)
 
 BUSY_RETRY_AFTER = 5
 """Seconds after which a caller who was refused may ask again."""
@@ -93,7 +102,7 @@ def accept(
         if repeated is not None:
             return ()
         new = arrival.input
-        if state.mode == "manual" and not (new.guided or new.compact or new.decision):
+        if state.mode == "manual" and new.kind in ("message", "plain"):
             place, began = at, False
             return (_for_people(new),)
         if state.open and not arrival.queues:
@@ -103,13 +112,15 @@ def accept(
                 turn=state.open.id,
                 retry_after=BUSY_RETRY_AFTER,
             )
-        if len(state.pending) >= MAX_PENDING:
+        if _full(state):
             raise TooManyPending(f"{MAX_PENDING} inputs are waiting in this session already.")
         if new.policy == "decision":
             _check_waiting(state, new.call)
-        if new.policy == "aside" and not state.open:
-            new = new.model_copy(update={"policy": "enqueue"})
-        stopped = interruption(state) if new.policy == "interrupt" else ()
+        if new.policy == "aside":
+            new = _beside(new, state)
+        stopped: tuple[Event, ...] = ()
+        if new.policy == "interrupt":
+            stopped = (*interruption(state), *withdrawal(superseded(state)))
         place = at + len(stopped)
         after = reduce(state, at, (*stopped, new))
         batch = next_batch(after)
@@ -142,6 +153,22 @@ def accept(
         stopped = place > segment.at
         ports.wake_ups.send(wake_up, delay=GRACE if stopped else delay)
     return accepted
+
+
+def _full(state: State) -> bool:
+    """What people answer waits for nobody, but is not forgotten before the next turn."""
+    asking = sum(waiting.asks for waiting in state.pending)
+    return asking >= MAX_PENDING or len(state.pending) >= 2 * MAX_PENDING
+
+
+def _beside(new: Input, state: State) -> Input:
+    """Time is bought for the work of the open turn; where there is none it is a turn of its own."""
+    if not state.open:
+        return new.model_copy(update={"policy": "enqueue"})
+    if not new.trigger:
+        return new
+    during = new.trigger.model_copy(update={"during": state.open.id})
+    return new.model_copy(update={"trigger": during})
 
 
 def _for_people(said: Input) -> Posted:

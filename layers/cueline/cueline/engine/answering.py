@@ -1,17 +1,17 @@
 """What comes of a model's answer: the turn's end, another step of the agent, or tool calls."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from cueline.engine.agent import Agent, AgentStep
 from cueline.engine.asking import ask, called
-from cueline.engine.call import Spoken
+from cueline.engine.call import Call, Spoken
 from cueline.engine.host import Host
 from cueline.engine.model import ModelRequest, Said
 from cueline.engine.prompt import allowed_specs, request
 from cueline.engine.timers import silence_after_answer
 from cueline.engine.toolcalls import store_calls
+from cueline.engine.work import Work
 from cueline.errors import CuelineError, ModelError, TooLarge, TurnStopped
 from cueline.log.events import (
     Answered,
@@ -25,9 +25,10 @@ from cueline.log.events import (
 )
 from cueline.log.state import State, covered, ready
 from cueline.log.strict_json import loads, object_of, value_of
-from cueline.log.triggers import Trigger
+from cueline.log.triggers import SILENCE
 
 MOST_TRANSITIONS = 500
+UNHEARD = "The user has said something, and waits for an answer. Answer it."
 MOST_MISFITS = 2
 """Answers that do not fit their schema and are given back to the model."""
 
@@ -60,8 +61,12 @@ def call_model(host: Host) -> bool:
         return asked.outcome != "left"
     if host.call and host.call.spoken.calls:
         return _calls(host, step)
+    if host.call and _silent(host.call):
+        if host.work().said:
+            return _give_back(host, UNHEARD)
+        return _answer(host, agent, step)
     if problem := _misfit(host, step):
-        return _give_back(host, problem)
+        return _give_back(host, f"Your answer does not fit its schema: {problem} Try again.")
     return _answer(host, agent, step)
 
 
@@ -93,16 +98,18 @@ def fail(host: Host, failure: CuelineError) -> bool:
 def _step(host: Host, agent: Agent) -> AgentStep:
     step = agent.step(host.state.step)
     if not host.aside:
-        return step
+        rounds = agent.max_iterations
+        if rounds is None or host.work().rounds < rounds:
+            return step
+        # It has worked long enough, and has to answer.
+        return step.model_copy(update={"allowed_skills": (), "allowed_tools": ()})
     # An aside only speaks, and changes nothing.
     nothing = {"output": None, "allowed_skills": (), "allowed_tools": (), "next_steps": ()}
     return step.model_copy(update={**nothing, "reentry_step": None})
 
 
 def _request(host: Host, agent: Agent, step: AgentStep, window: int) -> ModelRequest:
-    rounds = host.work().model_calls
-    spoken = agent.max_iterations is not None and rounds >= agent.max_iterations
-    specs = () if spoken else allowed_specs(step, host.specs)
+    specs = allowed_specs(step, host.specs)
     asked = request(agent, step, host.events, specs, window, host.turn)
     return asked.saying(*host.misfits)
 
@@ -110,9 +117,9 @@ def _request(host: Host, agent: Agent, step: AgentStep, window: int) -> ModelReq
 def _give_back(host: Host, problem: str) -> bool:
     """Has the model answer again, a number of times."""
     if len(host.misfits) >= MOST_MISFITS:
-        why = f"The model's answer does not fit its schema: {problem}"
+        why = f"The model did not answer as it was asked to: {problem}"
         return fail(host, TurnStopped("output_invalid", why[:500]))
-    host.misfits.append(Said("user", f"Your answer does not fit its schema: {problem} Try again."))
+    host.misfits.append(Said("user", problem))
     host.append_mine(*called(host, host.call))
     host.call = None
     return True
@@ -141,7 +148,7 @@ def _answer(host: Host, agent: Agent, step: AgentStep) -> bool:
         return fail(host, TurnStopped("step_transition_limit_exceeded", why))
     said, markers = _said(host), host.call.spoken.markers if host.call else None
     matched = markers.ids(agent) if markers else ()
-    triggers = host.work().triggers
+    work = host.work()
 
     def ending(state: State) -> tuple[Event, ...]:
         if not (mine := state.running(host.turn)):
@@ -154,7 +161,7 @@ def _answer(host: Host, agent: Agent, step: AgentStep) -> bool:
             changed = StepChanged(turn=host.turn, from_step=here, to_step=following)
             return (*said, *spoke, changed)
         told = ready(mine, matched)
-        if _silent(state, triggers, text, aside=host.aside):
+        if _needless(state, work, text, aside=host.aside):
             return (*said, Finished(turn=host.turn, inputs=covered(state, mine)), *told)
         again = step.reentry_step if step.reentry_step != here else None
         answered = Answered(
@@ -178,12 +185,23 @@ def _answer(host: Host, agent: Agent, step: AgentStep) -> bool:
     return True
 
 
-def _silent(state: State, triggers: Sequence[Trigger], text: str, *, aside: bool) -> bool:
-    """The model has nothing to say to a trigger, or the work that needed time is done by now."""
-    goes_on = ("", state.open.id) if state.open else ()
-    if aside and any(t.buys_time and t.during not in goes_on for t in triggers):
+def _silent(call: Call) -> bool:
+    """The model says that there is nothing to say; it has been told that it may."""
+    spoken = call.spoken
+    if spoken.markers:
+        return spoken.markers.silent and not "".join(spoken.text).strip()
+    if not call.plain and "".join(spoken.text).strip() == SILENCE:
+        spoken.text.clear()
         return True
-    return bool(triggers) and not text.strip()
+    return False
+
+
+def _needless(state: State, work: Work, text: str, *, aside: bool) -> bool:
+    """Nobody waits for words, and there are none; or time is bought for work that is done."""
+    goes_on = ("", state.open.id) if state.open else ()
+    if aside and any(t.buys_time and t.during not in goes_on for t in work.triggers):
+        return True
+    return bool(work.triggers) and not work.said and not text.strip()
 
 
 def _too_large(host: Host) -> bool:

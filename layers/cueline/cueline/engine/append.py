@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cueline.engine.ports import Clock
+from cueline.engine.ports import Clock, Ports
 from cueline.errors import IdempotencyKeyReused, SessionNotFound, Unavailable
 from cueline.log.events import Event, Input
 from cueline.log.fold import reduce
-from cueline.log.segment import Head, Keyed, Log, Segment
+from cueline.log.segment import Head, Keyed, Log, Segment, Session
 from cueline.log.state import State
 
 LIFETIME = 900
@@ -96,6 +96,14 @@ class Writer:
         if isinstance(found, Keyed):
             raise KeyTakenError(_offset(found, key))
         return segment, found
+
+
+def head_of(ports: Ports, session: Session) -> Head:
+    """Raises SessionNotFound where that one has ended, though there may be another by now."""
+    head = ports.log.tail(session.id).head
+    if head.incarnation != session.incarnation or head.state.deleted:
+        raise SessionNotFound(session.session_key)
+    return head
 
 
 def _offset(keyed: Keyed, key: IdempotencyKey | None) -> int:

@@ -176,7 +176,7 @@ def _emit(host: Host, *, plain: bool) -> Emit:
 
 def _may_mark(host: Host) -> bool:
     turn = host.state.running(host.turn)
-    triggered = turn and any(i.trigger for i in turn.inputs)
+    triggered = turn and any(i.triggers for i in turn.inputs)
     return bool(triggered or (host.agent and host.agent.guidelines))
 
 

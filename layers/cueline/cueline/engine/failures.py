@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from cueline.engine.append import Writer
 from cueline.engine.ports import Ports, WakeUp
-from cueline.engine.timers import triggered
+from cueline.engine.timers import RefusalCode, Timer
 from cueline.errors import SessionNotFound
-from cueline.log.events import Event, InputsFailed, TurnAbandoned
+from cueline.log.events import Event, InputsFailed, TriggerScheduled, TurnAbandoned
+from cueline.log.fold import reduce
 from cueline.log.state import State, Turn, can_begin, given_up, ready
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Failures:
         if given_up:
             logger.error("Inputs were given up", extra={"session": session, "at": given_up.at})
         # What a timer is for is tried once more, as what waits is.
-        timer = wake_up.triggers if wake_up.waited is None else None
+        timer = None if wake_up.waited else wake_up.triggers
         if timer or _waits(head.state):
             logger.warning("A session gets one more wake-up", extra={"session": session})
             seen = ports.beats.look(session, incarnation, [t.id for t in head.state.turns])
@@ -64,9 +65,15 @@ class Failures:
     def _endings(self, incarnation: int, state: State, at: int, wake_up: WakeUp) -> Sequence[Event]:
         """What ends all that waited at the look; nothing where somebody has worked since."""
         of, waited = wake_up.waited or (0, 0)
-        if of == incarnation and wake_up.triggers and not _waits(state):
-            return self._untold(state, at, wake_up)
-        same = of == incarnation and {turn.id for turn in state.turns} == set(wake_up.look)
+        if of != incarnation:
+            return ()
+        ended = self._waited(incarnation, state, waited, wake_up)
+        return (*ended, *self._untold(reduce(state, at, ended), at + len(ended), wake_up))
+
+    def _waited(
+        self, incarnation: int, state: State, waited: int, wake_up: WakeUp
+    ) -> Sequence[Event]:
+        same = {turn.id for turn in state.turns} == set(wake_up.look)
         if not same or not _waits(state):
             return ()
         # The second look: five deliveries lie between it and the first.
@@ -83,13 +90,15 @@ class Failures:
     def _untold(self, state: State, at: int, wake_up: WakeUp) -> Sequence[Event]:
         """What ends a scheduled trigger that came in vain; a follow-up just is not said."""
         incarnation, offset = wake_up.triggers or (0, -1)
-        found = self.ports.log.read(wake_up.session, incarnation, offset - 1, 1)
-        scheduled = next((r for r in found if r.offset == offset), None)
-        said = triggered(state, wake_up, scheduled, (), self.ports.clock.id())
-        if not said:
+        if offset not in state.scheduled:
             return ()
-        failed = InputsFailed(inputs=(at,), code="not_worked_off", message=MESSAGE)
-        return said.model_copy(update={"policy": "silent"}), failed
+        found = self.ports.log.read(wake_up.session, incarnation, offset - 1, 1)
+        for one in found:
+            if one.offset == offset and isinstance(one.event, TriggerScheduled):
+                refusal: tuple[RefusalCode, str] = ("not_worked_off", MESSAGE)
+                trace = self.ports.clock.id()
+                return Timer(offset, trace, one.event, refusal=refusal).events(state, at)
+        return ()
 
 
 def _waits(state: State) -> bool:

@@ -28,10 +28,10 @@ def listed(agent: Agent) -> Sequence[Guideline]:
     return sorted((g for g in agent.guidelines if g.enabled), key=lambda g: -g.priority)
 
 
-def instruction(agent: Agent) -> str:
-    """Empty where the agent has none."""
+def instruction(agent: Agent, *, reports: bool = True) -> str:
+    """Empty where the agent has none. In a form there is no room for a report."""
     lines = [f"{n}. {_line(guideline)}" for n, guideline in enumerate(listed(agent), 1)]
-    return "\n".join([_INTRODUCTION, *lines, _REPORT]) if lines else ""
+    return "\n".join([_INTRODUCTION, *lines, *([_REPORT] if reports else [])]) if lines else ""
 
 
 def _line(guideline: Guideline) -> str:

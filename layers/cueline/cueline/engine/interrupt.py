@@ -7,7 +7,7 @@ from cueline.engine.ports import Ports
 from cueline.engine.wake import GRACE, wake_next
 from cueline.errors import SessionNotFound
 from cueline.log.events import Event, Recorded, TurnInterrupted
-from cueline.log.segment import Head
+from cueline.log.segment import MAX_EVENTS, Head
 from cueline.log.state import State, interruption
 
 
@@ -27,7 +27,7 @@ def interrupt(
         return interruption(state)
 
     def told(offset: int) -> Sequence[Recorded]:
-        events = ports.log.read(writer.session, head.incarnation, offset - 1, 2)
+        events = ports.log.read(writer.session, head.incarnation, offset - 1, MAX_EVENTS)
         return [r for r in events if isinstance(r.event, TurnInterrupted)]
 
     known = writer.known(head.incarnation, key)

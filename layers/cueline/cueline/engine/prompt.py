@@ -58,7 +58,7 @@ def _instructions(agent: Agent, step: AgentStep, skills: Sequence[str]) -> str:
     if skills:
         listed = [f"- {name}: {agent.skills[name].description}" for name in skills]
         parts.append(f"Skills that `{INVOKE_SKILL}` loads:\n" + "\n".join(listed))
-    if told := guidelines.instruction(agent):
+    if told := guidelines.instruction(agent, reports=step.output is None):
         parts.append(told)
     return "\n\n".join(parts)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from cueline.engine.append import Writer
+from cueline.engine.append import Writer, head_of
 from cueline.engine.ports import Ports
 from cueline.engine.wake import wake_next
 from cueline.engine.window import read_pages
@@ -55,7 +55,7 @@ def remove_events(ports: Ports, session: Session, first: int, trace_id: str) -> 
         return removal(state, first, at, calls)
 
     writer = Writer(ports.log, ports.clock, session.id, trace_id)
-    head, removed = writer.append(ports.log.tail(session.id).head, build)
+    head, removed = writer.append(head_of(ports, session), build)
     if removed:
         wake_next(ports, session.id, head)
 

@@ -115,6 +115,8 @@ def next_step(
     if inputs := offsets(steering(state, turn)):
         return TakeInputs(inputs)
     to_compact = None if work.compacted else work.compact
+    if state.mode == "manual" and not (to_compact or any(t.guidelines for t in work.triggers)):
+        return Finish()  # a call that was decided on has been run, and people say the rest
     if not (work.answers or to_compact):
         why = "The tool call does not wait any more: what it belonged to has ended."
         stale = work.decides and not work.compact

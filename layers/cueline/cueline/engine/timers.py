@@ -8,19 +8,32 @@ died after his write: whoever finds the session idle next arms it again.
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from cueline.engine.agent import Agent
 from cueline.engine.append import IdempotencyKey, KeyTakenError, Writer
 from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.posting import put
-from cueline.errors import Conflict
-from cueline.log.events import Event, Input, Recorded, TriggerScheduled
-from cueline.log.segment import Head, Session, Tail
+from cueline.errors import AgentNotFound, Conflict
+from cueline.log.events import (
+    Event,
+    Input,
+    InputsFailed,
+    Recorded,
+    TriggerScheduled,
+    TurnReady,
+)
+from cueline.log.segment import GUEST, Head, Session, Tail
 from cueline.log.state import MAX_SCHEDULED, State
 from cueline.log.triggers import FollowUp, Guideline, Trigger
 
 LONGEST_DELAY = 900
 """Seconds that a queue holds a message back; what is farther away is a schedule's."""
+IN_CASE_SECONDS = 60
+EARLY_MS = 1_000
+"""By which a timer may come early."""
+RefusalCode = Literal["disabled", "customer_not_found", "manual_mode", "not_worked_off"]
 CHECK_IN = (Guideline(action="Ask whether the customer is still there.", rationale="follow_up"),)
 """Where a rung of the ladder says nothing else."""
 
@@ -93,6 +106,9 @@ def schedule(
             raise Conflict(f"{MAX_SCHEDULED} triggers wait for their time in this session already.")
         return (scheduled,)
 
+    # For the case that this process ends before the trigger is armed.
+    in_case = WakeUp(writer.session, triggers=(tail.head.incarnation, tail.head.at))
+    ports.wake_ups.send(in_case, delay=IN_CASE_SECONDS)
     found = put(ports, writer, tail, build, key)
     event = found.event
     if isinstance(event, TriggerScheduled):
@@ -104,30 +120,87 @@ def schedule(
 # --- firing --------------------------------------------------------------------------------------
 
 
-def triggered(
-    state: State,
-    wake_up: WakeUp,
-    scheduled: Recorded | None,
-    rungs: Sequence[FollowUp],
-    trace: str,
-) -> Input | None:
-    """What the timer has the agent say, by the state as it is now; None where that is nothing.
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """What a wake-up has come for: a scheduled trigger, or the answer at `offset`."""
 
-    `scheduled` is the event that it names, where it is no answer.
-    """
-    _, offset = wake_up.triggers or (0, -1)
-    if offset in state.scheduled and scheduled:
-        event = scheduled.event
-        if not isinstance(event, TriggerScheduled):
-            return None
-        trigger = event.trigger.model_copy(update={"scheduled": offset})
-        policy = "silent" if state.mode == "manual" and not trigger.guidelines else "enqueue"
-        return Input(
-            policy=policy, source="system", trigger=trigger, caller=event.caller, trace=trace
+    offset: int
+    trace: str
+    scheduled: TriggerScheduled | None = None
+    rungs: Sequence[FollowUp] = ()
+    refusal: tuple[RefusalCode, str] | None = None
+    """Why a scheduled trigger cannot be followed."""
+
+    def events(self, state: State, at: int) -> tuple[Event, ...]:
+        """What it puts at offset `at`, by the state there; nothing where that is over."""
+        if self.scheduled:
+            return self._due(self.scheduled, state, at) if self.offset in state.scheduled else ()
+        quiet, rungs = state.quiet, self.rungs
+        if not quiet or quiet.offset != self.offset or state.followed >= len(rungs):
+            return ()
+        if state.turns or any(waiting.asks for waiting in state.pending):
+            return ()
+        guidelines = rungs[state.followed].guidelines or CHECK_IN
+        trigger = Trigger(guidelines=guidelines, follows=self.offset)
+        return (Input(source="system", trigger=trigger, caller=state.payer, trace=self.trace),)
+
+    def _due(self, event: TriggerScheduled, state: State, at: int) -> tuple[Event, ...]:
+        trigger = event.trigger.model_copy(update={"scheduled": self.offset})
+        said = Input(source="system", trigger=trigger, caller=event.caller, trace=self.trace)
+        refusal = self.refusal
+        if state.mode == "manual" and trigger.kind == "plain":
+            refusal = refusal or ("manual_mode", "People answer in this session, not the agent.")
+        if not refusal:
+            return (said,)
+        code, message = refusal
+        return (
+            said.model_copy(update={"policy": "silent"}),
+            InputsFailed(inputs=(at,), code=code, message=message),
+            TurnReady(trace=self.trace),
         )
-    if not state.quiet or state.quiet.offset != offset or state.followed >= len(rungs):
+
+
+def timer_of(ports: Ports, tail: Tail, wake_up: WakeUp) -> Timer | None:
+    """None where nothing is to be said any more, or not yet: then it is armed again."""
+    incarnation, offset = wake_up.triggers or (0, -1)
+    session, state = tail.session, tail.head.state
+    if not session or incarnation != tail.head.incarnation:
         return None
-    if state.turns or any(waiting.asks for waiting in state.pending):
+    trace = ports.clock.id()
+    if offset in state.scheduled:
+        scheduled = scheduled_at(ports, session, offset)
+        if scheduled and scheduled.due - ports.clock.now() > EARLY_MS:
+            wake_at(ports, wake_up, scheduled.due)
+            return None
+        refusal = _refusal(session, _agent(ports, session), ports)
+        return Timer(offset, trace, scheduled, refusal=refusal) if scheduled else None
+    if not (state.quiet and state.quiet.offset == offset):
         return None
-    trigger = Trigger(guidelines=rungs[state.followed].guidelines or CHECK_IN, follows=offset)
-    return Input(source="system", trigger=trigger, caller=state.payer, trace=trace)
+    agent = _agent(ports, session)
+    if not agent or _refusal(session, agent, ports):
+        return None
+    return Timer(offset, trace, rungs=ladder(agent, session))
+
+
+def scheduled_at(ports: Ports, session: Session, offset: int) -> TriggerScheduled | None:
+    for found in ports.log.read(session.id, session.incarnation, offset - 1, 1):
+        if found.offset == offset and isinstance(found.event, TriggerScheduled):
+            return found.event
+    return None
+
+
+def _agent(ports: Ports, session: Session) -> Agent | None:
+    try:
+        return ports.agents.get(session.answering_agent)
+    except AgentNotFound:
+        return None  # its turn tells
+
+
+def _refusal(session: Session, agent: Agent | None, ports: Ports) -> tuple[RefusalCode, str] | None:
+    if not session.enabled:
+        return "disabled", "The session is disabled."
+    if agent and not agent.enabled:
+        return "disabled", f"The agent {agent.key!r} is disabled."
+    if session.customer != GUEST and not ports.customers.get(session.customer):
+        return "customer_not_found", f"The customer {session.customer!r} does not exist any more."
+    return None

@@ -9,6 +9,7 @@ from cueline.log.events import (
     Input,
     InputsFailed,
     InputsWithdrawn,
+    ModeChanged,
     Posted,
     Recorded,
     TurnFailed,
@@ -65,9 +66,11 @@ def ends(recorded: Recorded, offset: int) -> bool:
     """Whether the input at `offset` ended with this event, as far as its caller is concerned.
 
     One that waits for a decision on a tool call has: whoever decides hears the rest. What is left
-    to people has an answer of theirs, or none.
+    to people has an answer of theirs, or none: from the hand-over on, where it waited then.
     """
     event = recorded.event
+    if isinstance(event, ModeChanged):
+        return event.mode == "manual" and recorded.offset > offset
     if isinstance(event, Posted):
         return recorded.offset == offset
     return isinstance(event, _ENDINGS) and offset in event.inputs

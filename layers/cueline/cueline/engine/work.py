@@ -74,6 +74,10 @@ class Work:
     decides: bool = False
     """Somebody decides on a call."""
     triggers: tuple[Trigger, ...] = ()
+    said: bool = False
+    """Somebody has said something, and waits for an answer."""
+    rounds: int = 0
+    """Answers of the model that called tools."""
     payer: str = ""
     """The API key whose input asked first."""
 
@@ -95,6 +99,9 @@ class _Counts:
     together: set[str] = field(default_factory=set)
     """What the calls of the newest answer gave: equal ones of one answer are no loop."""
     made: int = 0
+    rounds: int = 0
+    fresh: bool = True
+    """The model has made no call since it was last called."""
     ms: int = 0
     transitions: int = 0
     refused: int = 0
@@ -132,6 +139,8 @@ def work(events: Sequence[Recorded], state: State, turn: str) -> Work:
         answers=any(_wants_answer(i, state) for i in asked),
         decides=any(i.decision for i in asked),
         triggers=tuple(i.trigger for i in inputs.values() if i.trigger),
+        said=any(i.kind == "message" for i in asked),
+        rounds=counts.rounds,
         payer=asked[0].caller if asked else "",
     )
 
@@ -167,9 +176,12 @@ def _counted(events: Sequence[Recorded], turns: set[str]) -> _Counts:
                 counts.refused = counts.refused + 1 if every else 0
                 counts.answered = []
                 counts.together = set()
+                counts.fresh = True
                 counts.called.append(event)
             case ToolInput():
                 if event.call not in counts.open:
+                    counts.rounds += counts.fresh
+                    counts.fresh = False
                     counts.made += 1
                     counts.first[event.call] = recorded.offset
                 counts.open[event.call] = event

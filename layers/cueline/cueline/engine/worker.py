@@ -1,5 +1,6 @@
 """What a wake-up does: takes over the dead, begins what can begin, hosts it to its end."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,16 +11,17 @@ from cueline.engine.model import Model
 from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.reader import Reader
 from cueline.engine.takeover import plan
-from cueline.engine.timers import arm_follow_up, ladder, triggered
+from cueline.engine.timers import arm_follow_up, timer_of
 from cueline.engine.turn import Host, Limits, run
 from cueline.engine.wake import arm, needless, wake_next
 from cueline.engine.window import missing
-from cueline.errors import AgentNotFound, SessionNotFound
-from cueline.log.events import Event, Input, Recorded
+from cueline.errors import AgentNotFound, SessionNotFound, Unavailable, unexpected
+from cueline.log.events import Event
 from cueline.log.fold import reduce
-from cueline.log.segment import Head, Session, Tail
+from cueline.log.segment import Head, Session
 from cueline.log.state import State, can_begin
-from cueline.log.triggers import FollowUp
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +44,19 @@ class Worker:
         tail = ports.log.tail(session, 0 if hasty else self.limits.window_bytes)
         if tail.over(ports.clock.now()):
             return  # deleted, or expired with nothing under way
-        turn, armed = ports.clock.id(), False
+        turn = ports.clock.id()
+        armed: Callable[[int], None] | None = None
         dead = self._dead(tail.head, wake_up)
-        timer = self._timer(tail, wake_up)
+        timer = timer_of(ports, tail, wake_up) if wake_up.triggers else None
 
         def planned(state: State, at: int, dead: Sequence[str]) -> Sequence[Event]:
-            said = timer(state)
+            said = timer.events(state, at) if timer else ()
             state = reduce(state, at, said)
             return (*said, *plan(state, at + len(said), dead, turn))
 
         if first := planned(tail.head.state, tail.head.at, dead):
             # Brings help a lease after a death; the message itself only after its visibility.
-            arm(ports, session, tail.head.at + 1, self.limits.lease)
-            armed = True
+            armed = arm(ports, session, tail.head.at + 1, self.limits.lease)
             if hasty:
                 tail = ports.log.tail(session, self.limits.window_bytes)
 
@@ -72,7 +74,10 @@ class Worker:
         except SessionNotFound:
             return  # another incarnation, with wake-ups of its own
         reader = Reader(ports.log, session, head)
-        if segment and tail.session and head.state.running(turn):
+        mine = head.state.running(turn)
+        if segment and armed and mine:
+            armed(mine.inputs[-1].offset)
+        if segment and tail.session and mine:
             deadline = ports.clock.monotonic() + min(remaining, self.limits.turn)
             host = Host(
                 ports=ports,
@@ -89,7 +94,7 @@ class Worker:
             reader.look()
         wake_next(ports, session, reader.head)
         if segment or wake_up.in_case:  # whoever hosted the turn may have died before he armed
-            arm_follow_up(ports, session, reader.head)
+            self._arm(session, reader.head, wake_up)
         again = reader.state.turns and not can_begin(reader.state)
         if again and not needless(reader.state, wake_up.guards):
             # Somebody is at it. Another look, a lease from now, will see if it still beats.
@@ -106,26 +111,13 @@ class Worker:
         now = self.ports.beats.look(wake_up.session, head.incarnation, seen)
         return [turn for turn in seen if now[turn] == wake_up.look[turn]]
 
-    def _timer(self, tail: Tail, wake_up: WakeUp) -> Callable[[State], tuple[Input, ...]]:
-        """What the wake-up's timer has the agent say, by the state as it is then."""
-        incarnation, offset = wake_up.triggers or (0, -1)
-        head, session = tail.head, tail.session
-        if not session or incarnation != head.incarnation:
-            return lambda _: ()
-        rungs: Sequence[FollowUp] = ()
-        scheduled: Recorded | None = None
-        if offset in head.state.scheduled:
-            found = self.ports.log.read(session.id, incarnation, offset - 1, 1)
-            scheduled = next((r for r in found if r.offset == offset), None)
-        elif head.state.quiet and head.state.quiet.offset == offset:
-            rungs = ladder(self._agent(session), session)
-        trace = self.ports.clock.id()
-
-        def said(state: State) -> tuple[Input, ...]:
-            given = triggered(state, wake_up, scheduled, rungs, trace)
-            return (given,) if given else ()
-
-        return said
+    def _arm(self, session: str, head: Head, wake_up: WakeUp) -> None:
+        try:
+            arm_follow_up(self.ports, session, head)
+        except Unavailable as error:
+            if wake_up.in_case:
+                raise  # nobody comes after this one
+            logger.warning("A follow-up is armed later", extra=unexpected(error))
 
     def _agent(self, session: Session) -> Agent | None:
         try:

@@ -35,6 +35,8 @@ aside      is answered beside the running turn, which goes on
 """
 
 
+InputKind = Literal["message", "plain", "guided", "own", "decision", "compaction"]
+"""What an input is; the middle three are triggers, as in `Trigger.kind`."""
 Mark = Literal["hidden", "erased"]
 """What a reader must not show: somebody hid it, or removed what it said."""
 
@@ -100,8 +102,12 @@ class Input(_Event):
     metadata: dict[str, Any] = {}
 
     @property
-    def guided(self) -> bool:
-        return bool(self.trigger and self.trigger.guidelines)
+    def kind(self) -> InputKind:
+        if self.decision or self.policy == "decision":
+            return "decision"
+        if self.compact:
+            return "compaction"
+        return self.trigger.kind if self.trigger else "message"
 
     @property
     def speaks(self) -> bool:
@@ -392,11 +398,15 @@ class InputsFailed(_Event):
     turn_abandoned  each of them was alone in too many turns that died
     not_worked_off  no worker could so much as look at their session
     customer_not_found  the customer who would be answered is not there any more
+    manual_mode         people answer, and it is nothing that they could
+    disabled            its agent or session is
     """
 
     type: Literal["inputs_failed"] = "inputs_failed"
     inputs: tuple[int, ...]
-    code: Literal["turn_abandoned", "not_worked_off", "customer_not_found"] = "turn_abandoned"
+    code: Literal[
+        "turn_abandoned", "not_worked_off", "customer_not_found", "manual_mode", "disabled"
+    ] = "turn_abandoned"
     message: str = "The turn for this input stopped too often before its end."
 
 

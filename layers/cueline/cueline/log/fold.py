@@ -96,12 +96,11 @@ def _fold_input(state: State, offset: int, event: Input) -> State:
 
 
 def _fold_mode(state: State, event: ModeChanged) -> State:
-    """People answer what waits; guided triggers alone are the agent's still."""
+    """People answer the messages that wait; what else does is the agent's still."""
     if event.mode == "auto":
         return replace(state, mode="auto")
     pending = tuple(
-        i if i.trigger == "guided" or i.policy == "decision" else replace(i, policy="silent")
-        for i in state.pending
+        replace(i, policy="silent") if i.kind == "message" else i for i in state.pending
     )
     return replace(state, mode="manual", pending=pending, quiet=None)
 
@@ -174,7 +173,7 @@ def _spoken(state: State, main: bool, offset: int, event: Answered) -> State:
 
 def _triggers(turn: Turn) -> tuple[Waiting, ...]:
     """A trigger that comes again right away is its client's own retry: it speaks once."""
-    return tuple(i for i in turn.inputs if i.trigger)
+    return tuple(i for i in turn.inputs if i.triggers)
 
 
 def _ended(state: State, done: Sequence[int], offset: int, failed: Sequence[Waiting]) -> State:
@@ -195,8 +194,9 @@ def _split(
 
 def _again(state: State, turn: Turn) -> tuple[Waiting, ...]:
     """What is waiting once the turn's inputs wait too, in their old places."""
-    begun = tuple(replace(i, begun=True) for i in turn.inputs)
-    return tuple(sorted(state.pending + begun, key=lambda i: i.offset))
+    # Of a turn that is told only who has its trace has been told that it began.
+    begun = tuple(replace(i, begun=i.trace == turn.trace) for i in turn.inputs)
+    return tuple(sorted((*state.pending, *begun), key=lambda i: i.offset))
 
 
 def _closed(state: State, turn: Turn) -> State:

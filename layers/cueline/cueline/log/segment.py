@@ -14,6 +14,8 @@ MAX_BYTES = 390_000
 """UTF-8 bytes of a segment's events and state together; DynamoDB's item limit is 409,600."""
 
 
+GUEST = "guest"
+"""The customer whom nobody has to make."""
 LARGEST_PACK = 300_000
 """Bytes of events for whoever divides them among segments; the state has its room beside them."""
 
@@ -121,7 +123,7 @@ class Session:
     """Counts the updates; an update names the one that it read."""
     mark: str = ""
     """Of the request that made it: tells a repeat of that from another one."""
-    customer: str = "guest"
+    customer: str = GUEST
     """The id of who talks with the agent."""
     labels: tuple[str, ...] = ()
     consumed: Mapping[str, int] = field(default_factory=dict)
@@ -184,8 +186,9 @@ class Tail:
             return None
         if self.head.state.deleted:
             return None
-        # Where something is still to be answered, nobody is idle.
-        idle = not (self.head.state.turns or can_begin(self.head.state))
+        # Where something is still to be answered, or to come at its time, nobody is idle.
+        state = self.head.state
+        idle = not (state.turns or state.scheduled or can_begin(state))
         return None if idle and found.expired(self.head.written_at, now) else found
 
     def over(self, now: int) -> bool:

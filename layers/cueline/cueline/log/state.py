@@ -1,6 +1,6 @@
 """The state that every segment carries, and what it says comes next; `fold` makes it of events."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,6 +9,8 @@ from pydantic import TypeAdapter
 from cueline.log.events import (
     Event,
     Input,
+    InputKind,
+    InputsWithdrawn,
     ModelCalled,
     Policy,
     TurnInterrupted,
@@ -21,6 +23,8 @@ MAX_TRIES = 3
 """Takeovers before an input is tried alone; one more and it ends with an error."""
 MAX_PENDING = 100
 """Waiting inputs that a session may hold; the state that carries them stays small."""
+MOST_TOLD = 4
+"""Traces under which one turn's end is told: a segment holds so many events."""
 MAX_SCHEDULED = 20
 """The same of triggers that wait for their time."""
 MAX_REMOVED = 50
@@ -36,10 +40,10 @@ class Waiting:
     digest: str = ""
     call: str = ""
     attended: bool = False
-    trigger: Literal["", "plain", "guided"] = ""
+    kind: InputKind = "message"
     trace: str = ""
     begun: bool = False
-    """A turn had taken it, and came to no end."""
+    """A turn that was told under its trace had taken it, and came to no end."""
 
     @property
     def asks(self) -> bool:
@@ -53,9 +57,14 @@ class Waiting:
             event.digest,
             event.call,
             event.attended,
-            ("guided" if event.guided else "plain") if event.trigger else "",
+            event.kind,
             event.trace,
         )
+
+    @property
+    def triggers(self) -> bool:
+        """It has the agent speak by itself."""
+        return self.kind in ("plain", "guided", "own")
 
 
 def trace_of(inputs: Iterable[Waiting]) -> str:
@@ -243,10 +252,29 @@ def interruption(state: State) -> tuple[Event, ...]:
 
 
 def ready(turn: Turn, matched: tuple[str, ...] = ()) -> tuple[TurnReady, ...]:
-    """What is told last of the turn, where somebody asks for that."""
-    if not turn.trace:
+    """What is told last of the turn, to each who asks for that: they may be several."""
+    traces = [*dict.fromkeys(i.trace for i in turn.inputs if i.trace)][-MOST_TOLD:]
+    return tuple(
+        TurnReady(turn=turn.id, trace=trace, matched=matched if trace == turn.trace else ())
+        for trace in traces
+    )
+
+
+def superseded(state: State) -> tuple[Waiting, ...]:
+    """What a new message makes needless: nobody has to be told to wait any more."""
+    return tuple(i for i in state.pending if i.policy == "aside")
+
+
+def not_for_people(state: State) -> tuple[Waiting, ...]:
+    """What nobody but the agent could do, and it must not once people answer."""
+    return tuple(i for i in state.pending if i.kind in ("plain", "own"))
+
+
+def withdrawal(inputs: Sequence[Waiting]) -> tuple[Event, ...]:
+    """What ends these, which no turn has taken."""
+    if not inputs:
         return ()
-    return (TurnReady(turn=turn.id, trace=turn.trace, matched=matched),)
+    return (InputsWithdrawn(inputs=offsets(inputs)), *ready(Turn("", tuple(inputs))))
 
 
 def waiting_asides(state: State) -> tuple[Waiting, ...]:

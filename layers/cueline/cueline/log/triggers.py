@@ -40,6 +40,13 @@ class Trigger(_Frozen):
         return self.model_copy(update={"guidelines": tuple(emptied)})
 
     @property
+    def kind(self) -> Literal["plain", "guided", "own"]:
+        """What the application asks for, with guidelines or without; or the agent's own policy."""
+        if self.during or self.follows is not None:
+            return "own"
+        return "guided" if self.guidelines else "plain"
+
+    @property
     def buys_time(self) -> bool:
         reasons = [guideline.rationale for guideline in self.guidelines]
         return bool(self.during) or "buy_time" in reasons
