@@ -23,6 +23,7 @@ from cueline.log.events import (
     ToolOutput,
     TurnFailed,
 )
+from cueline.log.remaining import remaining
 from cueline.log.state import State, covered, ready
 from cueline.log.strict_json import loads, object_of, value_of
 from cueline.log.triggers import SILENCE
@@ -226,7 +227,7 @@ def _next_step(host: Host, agent: Agent, step: AgentStep, text: str) -> str | No
 
 def _context(host: Host, agent: Agent, output: Any) -> dict[str, Any]:
     """What the conditions of next steps may look at, in the shape that their door documents."""
-    outputs = (r.event for r in host.events if isinstance(r.event, ToolOutput))
+    outputs = (r.event for r in remaining(host.events) if isinstance(r.event, ToolOutput))
     latest = {o.configuration or o.tool: _fields(o.output) for o in outputs if not o.refused}
     session, now = host.session, host.ports.clock.now() / 1000
     return {

@@ -4,9 +4,9 @@ The new session is there for nobody before its log is whole. What a dead process
 built goes with its META, which expires within the hour, or with the next session of its key.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from cueline.engine import sessions
 from cueline.engine.append import after
@@ -15,16 +15,17 @@ from cueline.engine.reader import LOOK_EVERY, Reader
 from cueline.engine.window import ends
 from cueline.errors import InvalidRequest, SessionNotFound, Unavailable
 from cueline.log.events import (
+    SAYING,
     Acknowledged,
     Answered,
     CompactionAsked,
     Event,
     Input,
     InputsWithdrawn,
-    Posted,
     Recorded,
     TriggerScheduled,
     TurnBegan,
+    erased,
     size_of,
 )
 from cueline.log.fold import reduce
@@ -64,9 +65,11 @@ def fork(ports: Ports, new: Session, source: Source, trace_id: str) -> Session:
         )
     until = ports.clock.monotonic() + WAIT_SECONDS
     # Its end is no update: who made it knows it as it was made.
-    building = replace(new, building=True, version=-1)
+    # What has been removed from it by now is in no copy, wherever that ends.
+    state = ports.log.tail(source.session.id).head.state
+    building = replace(new, building=True, version=-1, mode=state.mode)
     made = sessions.create(ports, building, trace_id)
-    head = _copy(ports, made, source, trace_id)
+    head = _copy(ports, made, source, state, trace_id)
     asked_at = head.at
     if source.compact:
         asked = Input(compact=source.compact, caller=source.payer)
@@ -88,19 +91,13 @@ def copied(recorded: Recorded) -> Event:
     And without what was to come by itself: it comes in the session that it was meant for.
     """
     match event := recorded.event:
-        case Input() if event.digest or recorded.metadata is not None:
-            return event.model_copy(update={"digest": "", "metadata": _metadata(recorded, event)})
-        case Posted() if recorded.metadata is not None:
-            return event.model_copy(update={"metadata": recorded.metadata})
+        case Input() if event.digest:
+            return event.model_copy(update={"digest": ""})
         case Answered() if event.follow_up:
             return event.model_copy(update={"follow_up": 0})
         case TriggerScheduled():
             return Acknowledged(input=recorded.offset)
     return event
-
-
-def _metadata(recorded: Recorded, event: Input) -> Mapping[str, Any]:
-    return event.metadata if recorded.metadata is None else recorded.metadata
 
 
 def closing(state: State, at: int, turn: str) -> tuple[Event, ...]:
@@ -127,7 +124,7 @@ def packs(events: Iterable[Recorded]) -> Iterator[Sequence[Recorded]]:
     pack: list[Recorded] = []
     size = 0
     for recorded in events:
-        more = size_of([recorded.event])
+        more = size_of([recorded.event]) + len(json.dumps(recorded.metadata or {}).encode())
         if pack and (len(pack) == MAX_EVENTS or size + more > LARGEST_PACK):
             yield pack
             pack, size = [], 0
@@ -137,18 +134,27 @@ def packs(events: Iterable[Recorded]) -> Iterator[Sequence[Recorded]]:
         yield pack
 
 
-def _copy(ports: Ports, made: Session, source: Source, trace_id: str) -> Head:
+def _copy(ports: Ports, made: Session, source: Source, newest: State, trace_id: str) -> Head:
     """A segment has one time: that of the newest event that is copied into it."""
     head = Head(made.incarnation, 0, State())
     for pack in packs(_read(ports, source)):
+        pack = [_left(r, newest) for r in pack]
         marks = {r.offset: r.mark for r in pack if r.mark}
+        notes = {r.offset: r.metadata for r in pack if r.metadata is not None}
         events = [copied(r) for r in pack]
-        new = replace(_segment(ports, head, events, trace_id), marks=marks)
+        new = replace(_segment(ports, head, events, trace_id), marks=marks, notes=notes)
         head = _put(ports, made, head, replace(new, written_at=pack[-1].created_at))
     rest = closing(head.state, head.at, ports.clock.id())
     for start in range(0, len(rest), MAX_EVENTS):
         head = _append(ports, made, head, rest[start : start + MAX_EVENTS], trace_id)
     return head
+
+
+def _left(recorded: Recorded, state: State) -> Recorded:
+    """Without a word of what was removed, also where its removal came later than the place."""
+    if not (state.is_removed(recorded.offset) and isinstance(recorded.event, SAYING)):
+        return recorded
+    return replace(recorded, event=erased(recorded.event), mark="erased", metadata=None)
 
 
 def _read(ports: Ports, source: Source) -> Iterator[Recorded]:

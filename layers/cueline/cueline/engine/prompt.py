@@ -12,10 +12,12 @@ from cueline.log.events import (
     Compacted,
     Input,
     ModelCalled,
+    Posted,
     Recorded,
     SkillLoaded,
     ToolOutput,
 )
+from cueline.log.triggers import told
 
 INVOKE_SKILL = "invoke_skill"
 """The tool by which the model asks for a skill."""
@@ -58,8 +60,8 @@ def _instructions(agent: Agent, step: AgentStep, skills: Sequence[str]) -> str:
     if skills:
         listed = [f"- {name}: {agent.skills[name].description}" for name in skills]
         parts.append(f"Skills that `{INVOKE_SKILL}` loads:\n" + "\n".join(listed))
-    if told := guidelines.instruction(agent, reports=step.output is None):
-        parts.append(told)
+    if listed := guidelines.instruction(agent, reports=step.output is None):
+        parts.append(listed)
     return "\n\n".join(parts)
 
 
@@ -150,7 +152,10 @@ def context_tokens(events: Sequence[Recorded]) -> int | None:
             case Compacted():
                 return None
             case Input():
-                added += sum(map(estimated_tokens, event.texts))
+                told_of = told(event.trigger) if event.trigger else ""
+                added += sum(map(estimated_tokens, (*event.texts, told_of)))
+            case Posted(kind="message"):
+                added += estimated_tokens(event.text)
             case ToolOutput():
                 added += estimated_tokens(event.output)
             case SkillLoaded():

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -34,6 +34,7 @@ from cueline.log.remaining import remaining
 from cueline.log.triggers import told
 
 CUT_OFF = "This call was cut off; whether it had an effect is unknown."
+BEFORE = "[This was said to the user in your name, before they said anything:]\n"
 RUNNING = "This call is running; it has no output yet."
 UNSAYABLE = ("context_limit_exceeded", "model_refused")
 """Codes of turns whose inputs the provider does not take, whatever comes after them."""
@@ -91,6 +92,8 @@ class _Block:
     """Calls that a dead turn was making."""
     aside: bool = False
     """It is beside another."""
+    posted: bool = False
+    """It is what somebody said whom the agent does not answer."""
 
     def said(self, recorded: Recorded, text: str, role: Literal["assistant", "user"]) -> None:
         if text and not recorded.mark:
@@ -155,7 +158,17 @@ def conversation(
         rendered = _newest(rendered, max_bytes - sum(map(size, summary)))
     items = [item for items in rendered for item in items]
     start = next((n for n, item in enumerate(items) if _is_input(item)), 0)
-    return (*summary, *items[start:])
+    before = [item.text for item in _spoken_before(blocks, items[:start])]
+    noted = (Said("user", BEFORE + "\n\n".join(before)),) if before else ()
+    return (*summary, *noted, *items[start:])
+
+
+def _spoken_before(blocks: Sequence[_Block], first: Sequence[Item]) -> Iterator[Said]:
+    """What was said in the agent's name before anybody said anything to it."""
+    posted = {id(item) for block in blocks if block.posted for item in block.did}
+    for item in first:
+        if isinstance(item, Said) and id(item) in posted:
+            yield item
 
 
 def since_compaction(events: Iterable[Recorded]) -> tuple[tuple[Said, ...], Sequence[Recorded]]:
@@ -223,6 +236,9 @@ def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[tuple[st
             case StepChanged():
                 block.close(CUT_OFF)
                 block.said(recorded, handoff(event), "user")
+            case Finished():
+                # What nobody has followed is nothing that the model should read again.
+                block.inputs = [o for o in block.inputs if o in said and not said[o].trigger]
             case TurnFailed() if event.code in UNSAYABLE and not (event.text or block.called_any):
                 # Sent again, it would fail every later turn as well.
                 del blocks[turn]
@@ -249,7 +265,7 @@ def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[tuple[st
 
 def _posted(recorded: Recorded, event: Posted) -> _Block:
     """What somebody said whom the agent does not answer."""
-    block = _Block([], ended=True)
+    block = _Block([], ended=True, posted=True)
     if event.kind == "message":
         text = event.text
         if event.source == "person" and text:

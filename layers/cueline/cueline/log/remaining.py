@@ -23,6 +23,7 @@ from cueline.log.events import (
 )
 
 _BEGINS = (TurnBegan, AsideBegan, InputsTaken)
+_COVERING = (*_BEGINS, Answered, Finished, TurnFailed, TurnInterrupted, TurnSuspended)
 _OF_TURNS = (*_BEGINS, Finished, TurnInterrupted, TurnAbandoned, TurnHandedOver, TurnSuspended)
 
 
@@ -43,7 +44,7 @@ def remaining(events: Iterable[Recorded]) -> Sequence[Recorded]:
     turns = {
         r.event.turn
         for r in events
-        if isinstance(r.event, _BEGINS) and not all(map(removed, r.event.inputs))
+        if isinstance(r.event, _COVERING) and not all(map(removed, r.event.inputs))
     }
     left: list[Recorded] = []
     for recorded in events:

@@ -92,7 +92,8 @@ def _source(
         if (event := getattr(given, field)) is None:
             return None
         found = offset_in(event, session.id, session.incarnation)
-        if found is None or found >= tail.head.at:
+        state = tail.head.state
+        if found is None or found >= tail.head.at or state.is_removed(found):
             raise InvalidRequest(
                 f"There is no event {event!r} in that session.",
                 {f"from_session.{field}": "not an event's id"},
