@@ -46,7 +46,7 @@ async def test_typed_errors(url: str) -> None:
     ("event", "times"), [(TRIGGER, 1), (GUIDED, 2)], ids=["as it likes", "as it is told"]
 )
 async def test_a_trigger_whose_answers_are_lost_speaks_once(
-    chat: Chat, url: str, event: dict[str, Any], times: int
+    chat: Chat, url: str, unique: str, event: dict[str, Any], times: int
 ) -> None:
     with losing_answers(url) as network:
         network.lose, network.instead = times, 502
@@ -57,12 +57,14 @@ async def test_a_trigger_whose_answers_are_lost_speaks_once(
     assert await chat.hear_out(answer["traceId"]) == TURN
     assert told(await chat.listed()) == TURN
 
-    # Where it is asked for later, it is spoken again.
-    said = await chat.say("Hello")
-    await chat.hear_out(said.trace_id)
-    again = await chat.post(**event)
+    # Who means another one says so by a key.
+    under_a_key = {"additional_headers": {"Idempotency-Key": unique}}
+    again = await chat.post(**event, request_options=under_a_key)
     assert await chat.hear_out(again.trace_id) == TURN
     assert again.trace_id != answer["traceId"]
+    repeated = await chat.post(**event, request_options=under_a_key)
+    assert repeated.trace_id == again.trace_id
+    assert told(await chat.listed()) == [*TURN, *TURN]
 
 
 async def test_a_message_whose_answer_is_lost_is_said_once_while_it_is_answered(

@@ -73,7 +73,7 @@ async def test_a_conversation_from_its_beginning_to_its_end(client: Any) -> None
     assert triggered.data == {"status": "acknowledged", "data": {}}
     assert await talk.hear_out(triggered.trace_id) == TURN
     assert talk.message(triggered.trace_id).data["message"]
-    guided = await talk.post(**TRIGGER, guidelines=[ASK])
+    guided = await talk.trigger(ASK)
     assert (guided.kind, guided.source) == ("message", "ai_agent")
     assert guided.data["message"]
     assert await talk.hear_out(guided.trace_id) == TURN
@@ -254,6 +254,6 @@ async def test_an_agent_that_greets(parlant: AsyncParlantClient, chat: Chat) -> 
     session = await parlant.sessions.create(agent_id=agent, allow_greeting=True)
     assert session.customer_id == "guest"
     greeted = Chat(parlant, session.id)
-    await greeted.poll()
+    await greeted.hear(lambda: greeted.heard)
     assert await greeted.hear_out(greeted.heard[0].trace_id) == TURN
     assert told(greeted.heard) == TURN

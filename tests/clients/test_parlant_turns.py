@@ -50,7 +50,7 @@ async def test_a_conversation_begun_there_is_gone_on_with_here(
     assert await here.hear_out(said.trace_id) == TURN
     spoken = here.message(said.trace_id)
     assert "Hello from there." in spoken.data["message"]
-    guided = await here.post(**TRIGGER, guidelines=[HOLD_ON])
+    guided = await here.trigger(HOLD_ON)
     await here.hear_out(guided.trace_id)
 
     listed = await asyncio.to_thread(there.listed)
@@ -177,9 +177,7 @@ async def test_in_manual_mode_people_answer(
 
     # The agent still says what it is told to say.
     practice.will(says("One of us is with you."))
-    guided = await here.post(
-        **TRIGGER, guidelines=[AgentMessageGuideline(action="Say that somebody is there")]
-    )
+    guided = await here.trigger(AgentMessageGuideline(action="Say that somebody is there"))
     assert guided.data["message"] == "One of us is with you."
     await here.hear_out(guided.trace_id)
 
@@ -246,7 +244,7 @@ async def test_time_is_bought_while_a_tool_runs(
     practice.will(calls("till", {}), says("One moment, please."), says("It is paid."))
     asked = await here.say("Is order 7 paid?")
     await until(lambda: till.asked)
-    aside = await here.post(**TRIGGER, guidelines=[HOLD_ON])
+    aside = await here.trigger(HOLD_ON)
     assert (aside.kind, aside.data["message"]) == ("message", "One moment, please.")
     await here.hear(lambda: aside.id in [e.id for e in here.heard])
     assert "message" not in told(here.of(asked.trace_id))
