@@ -32,6 +32,9 @@ def request_id() -> str:
 
 
 def check_access(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[str]:
+    if app.current_event.path.endswith("/"):
+        # An id that is empty: the list at the path before it is not what was meant.
+        raise RouteNotFound(f"{app.current_event.http_method} {app.current_event.path}"[:100])
     app.context["door"] = bootstrap.rest()
     app.context["caller"] = caller_of(app.current_event.headers, app.context["door"].access)
     return next_middleware(app)

@@ -380,9 +380,9 @@ def test_a_customer_is_made_and_found(ask2: Ask) -> None:
     }
     assert len(alice["id"]) == 10
     assert ask2("GET", f"/customers/{alice['id']}").json == alice
-    full = {"id": "ä/b c", "metadata": {"k": "v"}, "tags": ["t"]}
+    full = {"id": "ä.b c", "metadata": {"k": "v"}, "tags": ["t"]}
     assert customer(ask2, **full).items() >= full.items()
-    assert ask2("GET", "/customers/%C3%A4%2Fb%20c").json["id"] == "ä/b c"
+    assert ask2("GET", "/customers/%C3%A4.b%20c").json["id"] == "ä.b c"
 
 
 @pytest.mark.parametrize(
@@ -509,3 +509,25 @@ def test_policies_of_an_agent_are_what_the_engine_reads(ask2: Ask, ports: Ports)
     assert agent.follow_ups == (FollowUp(after_seconds=60, guidelines=(Guideline(action="Ask."),)),)
     assert agent.buy_time == BuyTime(after_seconds=2, times=2)
     assert agent.max_iterations == 3
+
+
+@pytest.mark.parametrize("path", ["/sessions/", "/sessions//", "/customers/", "/agents/"])
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_an_id_that_is_empty_names_nothing_and_above_all_not_everything(
+    ask2: Ask, method: str, path: str
+) -> None:
+    ask2("POST", "/agents", {"id": "kept", "name": "A"})
+    made = ask2("POST", "/sessions", {"agent_id": "kept"}).json
+    assert ask2(method, path).status == 404
+    assert ask2("GET", f"/sessions/{made['id']}").status == 200
+
+
+def test_a_customer_of_a_key_is_found_again_after_a_change_and_is_not_another_one(
+    ask2: Ask,
+) -> None:
+    key = {"idempotency-key": "k1"}
+    made = ask2("POST", "/customers", {"name": "Alice"}, headers=key).json
+    ask2("PATCH", f"/customers/{made['id']}", {"name": "Alicia"})
+    again = ask2("POST", "/customers", {"name": "Alice"}, headers=key)
+    assert (again.status, again.json["name"]) == (201, "Alicia")
+    assert ask2("POST", "/customers", {"name": "Bob"}, headers=key).status == 422

@@ -6,6 +6,7 @@ from cueline.engine.model import End, Returned, TextDelta
 from cueline.engine.modes import change_mode
 from cueline.engine.ports import WakeUp
 from cueline.engine.removal import remove_events
+from cueline.engine.takeover import plan
 from cueline.errors import CallNotWaiting
 from cueline.log.events import (
     Answered,
@@ -17,11 +18,13 @@ from cueline.log.events import (
     InputsWithdrawn,
     PartlyAnswered,
     Posted,
+    TurnAbandoned,
     TurnBegan,
     TurnHandedOver,
     TurnInterrupted,
     TurnReady,
 )
+from cueline.log.state import MAX_TRIES
 from tests.tooling import calls
 from tests.unit.test_hostile_turns import put
 from tests.unit.test_triggers import BUY_TIME, FOLLOW_UP, LADDER, Room, of, slow
@@ -193,3 +196,35 @@ def test_a_customer_who_spoke_to_people_is_followed_up_from_the_first_rung_on(ro
     room.trigger(FOLLOW_UP)
     room.deliver()
     assert [e.follow_up for e in of(Answered, room.log())] == [60, 3600, 60]
+
+
+# --- statuses ------------------------------------------------------------------------------------
+
+
+def test_whoever_speaks_between_two_hosts_is_told_of_the_turn_and_who_spoke_before_of_its_end(
+    room: Room,
+) -> None:
+    room.customer("one", "t1")
+    put(room, TurnBegan(turn="t", inputs=(0,), trace="t1"), TurnHandedOver(turn="t"))
+    room.customer("two", "t2")
+    room.deliver()
+    began = of(TurnBegan, room.log())[-1]
+    assert (began.trace, began.again) == ("t2", False)
+    assert [e.trace for e in of(TurnReady, room.log())] == ["t1", "t2"]
+    assert {r.trace_id for r in room.recorded() if isinstance(r.event, Answered)} == {"t2"}
+
+
+def test_an_input_that_is_tried_alone_is_told_of_its_own_turn(room: Room) -> None:
+    room.customer("one", "t1")
+    room.customer("two", "t2")
+    state = room.ports.log.tail("a.s").head.state
+    for n in range(MAX_TRIES):
+        again = plan(state, 4, [f"turn{n - 1}"], f"turn{n}")
+        put(room, *again)
+        state = room.ports.log.tail("a.s").head.state
+    put(room, TurnAbandoned(turn=f"turn{MAX_TRIES - 1}"))
+    room.deliver()
+    began = [(e.inputs, e.trace, e.again) for e in of(TurnBegan, room.log())]
+    assert began[0] == ((0, 2), "t2", False)
+    assert began[-2:] == [((0,), "t1", False), ((2,), "t2", True)]
+    assert [e.trace for e in of(TurnReady, room.log())] == ["t1", "t2"]

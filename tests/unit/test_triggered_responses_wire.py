@@ -231,8 +231,7 @@ def test_a_policy_that_could_not_be_kept_is_refused(policy: dict[str, Any]) -> N
 
 def test_ids_in_paths_are_decoded_once() -> None:
     assert keys.session_id_in("a%2Es") == ("a", "s")
-    assert keys.customer_id_in("J%C3%BCrgen%20M.%2F%25") == "Jürgen M./%"
-    assert keys.customer_id_in("%2525") == "%25"
+    assert keys.customer_id_in("J%C3%BCrgen%20M.") == "Jürgen M."
     assert keys.agent_key_in("%61") == "a"
 
 
@@ -244,7 +243,9 @@ def test_what_cannot_be_a_session_s_id_names_none(odd: str) -> None:
         keys.session_id_in(odd)
 
 
-@pytest.mark.parametrize("odd", ["", "%20", "a%0A", "%00", "x" * 201, "%FF"])
+@pytest.mark.parametrize(
+    "odd", ["", "%20", "a%0A", "%00", "x" * 201, "%FF", "%2525", "a%2Fb", ".", "%2E%2E", "a%3Fb"]
+)
 def test_what_cannot_be_an_id_names_nothing(odd: str) -> None:
     for read in (keys.customer_id_in, keys.guideline_id_in):
         with pytest.raises(NotFound):

@@ -17,9 +17,13 @@ from cueline.log.events import (
     Answered,
     AsideBegan,
     Compacted,
+    Event,
+    EventsRemoved,
+    Finished,
     Input,
     InputsTaken,
     PartlyAnswered,
+    Posted,
     Recorded,
     SkillLoaded,
     Spoke,
@@ -36,12 +40,15 @@ from cueline.log.events import (
 from cueline.log.fold import reduce
 from cueline.log.state import State, covered
 from tests.history import problems_of, problems_of_templates
-from tests.walks import Walk, words_in
+from tests.speaking_walks import SpeakingWalk
+from tests.walks import words_in
 
 CLOSING = (
     *(InputsTaken, StepChanged, Answered, Spoke, TurnFailed),
     *(PartlyAnswered, TurnInterrupted, TurnSuspended),
 )
+WORDS = (Input, Posted, ToolInput, ToolOutput, SkillLoaded, Spoke, StepChanged, PartlyAnswered)
+"""Events that are nothing but their words: of what is removed only the others count."""
 tape = st.integers(0, 1000)
 tapes = st.one_of(st.lists(tape, max_size=30), st.lists(tape, min_size=60, max_size=200))
 
@@ -64,33 +71,41 @@ def words_of(items: Sequence[Item]) -> Counter[str]:
 
 def every_step_is_taken(numbers: Sequence[int], window: int, limit: int) -> None:
     """At each step a host may look at the log, or at a window of it that has its own inputs."""
-    walk = Walk(numbers)
+    walk = SpeakingWalk(numbers)
     for _ in walk.steps():
         for cut in seen_by_hosts(walk, window):
             assert problems_of(conversation(cut)) == []
             assert problems_of(conversation(cut, limit)) == []
 
 
-def seen_by_hosts(walk: Walk, window: int) -> list[Sequence[Recorded]]:
+def seen_by_hosts(walk: SpeakingWalk, window: int) -> list[Sequence[Recorded]]:
     answered = [o for turn in walk.state.turns for o in covered(walk.state, turn)]
     log = walk.log()
     return [log, log[min([window, *answered]) :]]
 
 
 def every_question_is_taken(numbers: Sequence[int], window: int, limit: int) -> None:
-    walk = Walk(numbers, strict=True)
+    walk = SpeakingWalk(numbers, strict=True)
 
-    def asked() -> None:
+    def asked(turn: str) -> None:
         if walk.state.tries:
             return  # a decision may be tried apart from who tells its output, with nothing to say
         for cut in seen_by_hosts(walk, window):
-            for items in (conversation(cut), conversation(cut, limit)):
+            for items in (conversation(cut, None, turn), conversation(cut, limit, turn)):
                 body = chat._body(ModelRequest("m", "Be kind.", items))
                 assert problems_of_templates(body["messages"]) == []
+                assert not words_of(items) & words_beside(walk, turn)
 
     walk.asked = asked
     for _ in walk.steps():
         pass
+
+
+def words_beside(walk: SpeakingWalk, turn: str) -> Counter[str]:
+    """What has an aside say something beside this turn."""
+    others = (t for t in (walk.state.aside,) if t and t.id != turn)
+    inputs = [walk.events[waiting.offset] for other in others for waiting in other.inputs]
+    return Counter(w for event in inputs if isinstance(event, Input) for w in said_by(event))
 
 
 test_every_step_of_the_engine_is_taken_by_both_apis = given(
@@ -111,6 +126,8 @@ class Shown:
     inputs: tuple[int, ...]
     asked: int
     """How many of them it began with."""
+    unsaid: set[int] = field(default_factory=set)
+    """Those to which nothing was said, and that are not told again."""
     words: list[tuple[str, list[str]]] = field(default_factory=list)
     open_calls: set[str] = field(default_factory=set)
     hidden_calls: set[str] = field(default_factory=set)
@@ -134,26 +151,39 @@ def expected(log: Sequence[Recorded]) -> tuple[Counter[str], Counter[str]]:
     may: Counter[str] = Counter()
     turns: dict[str, Shown] = {}
     dead: dict[int, Shown] = {}
-    texts = {r.offset: said_by(r.event) for r in log if isinstance(r.event, Input) and not r.mark}
+    removed = [(r.event.first, r.offset) for r in log if isinstance(r.event, EventsRemoved)]
+    inputs = {r.offset: r.event for r in log if isinstance(r.event, Input) and not r.mark}
+    texts = {offset: said_by(event) for offset, event in inputs.items()}
     for recorded in log:
         event = recorded.event
-        if newest and recorded.offset <= newest.up_to and recorded.offset not in newest.kept:
+        gone = any(first <= recorded.offset <= last for first, last in removed)
+        summed_up = newest and newest.covers(recorded.offset)
+        if gone or summed_up:
             texts.pop(recorded.offset, None)
+        if summed_up or (gone and isinstance(event, WORDS)):
             continue
+        if isinstance(event, Posted) and event.kind == "message" and not recorded.mark:
+            must.update(words_in(event.text))
         if isinstance(event, TurnBegan | AsideBegan):
             turns[event.turn] = begun(event.inputs, dead)
             continue
         if not (turn := turns.get(getattr(event, "turn", ""))):
             continue
-        note(turn, recorded)
+        note(turn, recorded, gone=gone)
         match event:
             case TurnAbandoned() | TurnHandedOver():
                 dead[turn.inputs[0]] = turns.pop(event.turn)
-            case TurnFailed(code=code, text="") if code in UNSAYABLE and not turn.called:
-                del turns[event.turn]
+            case TurnFailed(code=code) if code in UNSAYABLE and not turn.called:
+                if gone or not event.text:
+                    del turns[event.turn]
+            case Finished() | Answered() if gone or isinstance(event, Finished):
+                triggers = (o for o in event.inputs if o in inputs and inputs[o].trigger)
+                turn.unsaid.update(triggers)
     for turn in turns.values():
-        heard = any(texts.get(offset) for offset in turn.inputs[: turn.asked])
-        said = [word for offset in turn.inputs for word in texts.get(offset, [])]
+        asked = turn.inputs[: turn.asked]
+        heard = any(texts.get(offset) for offset in asked if offset not in turn.unsaid)
+        told = (offset for offset in turn.inputs if offset not in turn.unsaid)
+        said = [word for offset in told for word in texts.get(offset, [])]
         (must if heard else may).update(turn.seen())
         must.update(said)
     return must, may
@@ -161,7 +191,8 @@ def expected(log: Sequence[Recorded]) -> tuple[Counter[str], Counter[str]]:
 
 def said_by(event: Input) -> list[str]:
     note = event.decision.note if event.decision and event.decision.verdict != "reject" else ""
-    return words_in(" ".join([*event.texts, note]))
+    told = [guideline.action for guideline in event.trigger.guidelines] if event.trigger else []
+    return words_in(" ".join([*event.texts, note, *told]))
 
 
 def begun(inputs: tuple[int, ...], dead: dict[int, Shown]) -> Shown:
@@ -174,8 +205,8 @@ def begun(inputs: tuple[int, ...], dead: dict[int, Shown]) -> Shown:
     return new
 
 
-def note(turn: Shown, recorded: Recorded) -> None:
-    event, hidden = recorded.event, recorded.mark is not None
+def note(turn: Shown, recorded: Recorded, *, gone: bool) -> None:
+    event, hidden = recorded.event, recorded.mark is not None or gone
     if hidden and isinstance(event, ToolInput | ToolOutput | SkillLoaded) and event.call:
         turn.hidden_calls.add(event.call)
     if isinstance(event, CLOSING):
@@ -198,7 +229,7 @@ def note(turn: Shown, recorded: Recorded) -> None:
 
 
 def nothing_is_missing_or_too_much(numbers: Sequence[int]) -> None:
-    walk = Walk(numbers)
+    walk = SpeakingWalk(numbers)
     for _ in walk.steps():
         log = walk.log()
         seen = words_of(conversation(log))
@@ -210,19 +241,24 @@ def nothing_is_missing_or_too_much(numbers: Sequence[int]) -> None:
 test_models_see_what_is_to_be_seen_and_no_more = given(tapes)(nothing_is_missing_or_too_much)
 
 
+def dumped(event: Event) -> str:
+    return "" if isinstance(event, Compacted) else event.model_dump_json()
+
+
 @given(tapes)
-def test_nothing_hidden_is_ever_seen(numbers: Sequence[int]) -> None:
-    walk = Walk(numbers)
+def test_nothing_hidden_or_removed_is_ever_seen(numbers: Sequence[int]) -> None:
+    walk = SpeakingWalk(numbers)
     for _ in walk.steps():
         log = walk.log()
-        shown = {w for r in log if not r.mark for w in words_in(r.event.model_dump_json())}
-        hidden = {w for o in walk.marks for w in words_in(walk.events[o].model_dump_json())}
+        gone = {o for o in range(len(log)) if o in walk.marks or walk.state.is_removed(o)}
+        shown = {w for r in log if r.offset not in gone for w in words_in(dumped(r.event))}
+        hidden = {w for o in gone for w in words_in(dumped(walk.events[o]))}
         assert not (hidden - shown) & words_of(conversation(log)).keys()
 
 
 @given(tapes)
 def test_an_input_is_shown_once_to_whoever_answers_it(numbers: Sequence[int]) -> None:
-    walk = Walk(numbers)
+    walk = SpeakingWalk(numbers)
     for _ in walk.steps():
         seen = words_of(conversation(walk.log()))
         for waiting in (i for turn in walk.state.turns for i in turn.inputs):
@@ -233,7 +269,7 @@ def test_an_input_is_shown_once_to_whoever_answers_it(numbers: Sequence[int]) ->
 
 @given(tapes)
 def test_what_is_erased_says_nothing_and_changes_no_state(numbers: Sequence[int]) -> None:
-    walk = Walk(numbers)
+    walk = SpeakingWalk(numbers)
     for _ in walk.steps():
         pass
     log = walk.log()

@@ -60,7 +60,7 @@ def check_noted(given: int) -> None:
 
 def customer_to_json(customer: Customer) -> str:
     """Raises TooLarge where the customer would not fit into an item."""
-    kept = {"metadata": dict(customer.metadata), "tags": customer.tags}
+    kept = {"metadata": dict(customer.metadata), "tags": customer.tags, "mark": customer.mark}
     text = json.dumps({"name": customer.name, **kept}, ensure_ascii=False)
     check_size(size(text))
     return text
@@ -68,7 +68,15 @@ def customer_to_json(customer: Customer) -> str:
 
 def customer_from_json(text: str, of: str, created_at: int, version: int) -> Customer:
     kept = json.loads(text)
-    return Customer(of, kept["name"], created_at, kept["metadata"], tuple(kept["tags"]), version)
+    return Customer(
+        of,
+        kept["name"],
+        created_at,
+        kept["metadata"],
+        tuple(kept["tags"]),
+        kept.get("mark", ""),
+        version,
+    )
 
 
 def agent_to_json(agent: Agent) -> str:

@@ -80,6 +80,8 @@ class Guideline(_Frozen):
     criticality: Literal["low", "medium", "high"] = "medium"
     metadata: dict[str, Any] = {}
     labels: tuple[str, ...] = ()
+    mark: str = ""
+    """As an agent's."""
     priority: int = 0
     """The higher ones are told first."""
     tags: tuple[str, ...] = ()

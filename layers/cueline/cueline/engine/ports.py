@@ -75,6 +75,8 @@ class Customer:
     """Milliseconds since 1970, UTC."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+    mark: str = ""
+    """Of the request that made it: tells a repeat of that from another one."""
     version: int = 0
     """Counts the updates; an update names the one that it read."""
 

@@ -60,8 +60,8 @@ def _instructions(agent: Agent, step: AgentStep, skills: Sequence[str]) -> str:
     if skills:
         listed = [f"- {name}: {agent.skills[name].description}" for name in skills]
         parts.append(f"Skills that `{INVOKE_SKILL}` loads:\n" + "\n".join(listed))
-    if listed := guidelines.instruction(agent, reports=step.output is None):
-        parts.append(listed)
+    if standing := guidelines.instruction(agent, reports=step.output is None):
+        parts.append(standing)
     return "\n\n".join(parts)
 
 

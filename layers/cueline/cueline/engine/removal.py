@@ -7,7 +7,14 @@ from cueline.engine.ports import Ports
 from cueline.engine.wake import wake_next
 from cueline.engine.window import read_pages
 from cueline.errors import Conflict, SessionNotFound
-from cueline.log.events import Event, EventsRemoved, InputsWithdrawn, ToolInput, TurnReady
+from cueline.log.events import (
+    Event,
+    EventsRemoved,
+    InputsWithdrawn,
+    ToolInput,
+    TurnInterrupted,
+    TurnReady,
+)
 from cueline.log.fold import reduce
 from cueline.log.segment import MAX_EVENTS, Session
 from cueline.log.state import (
@@ -36,7 +43,9 @@ def remove_events(ports: Ports, session: Session, first: int, trace_id: str) -> 
         """All of it has been removed already."""
         start = next((b + 1 for a, b in state.removed if a <= first <= b + 1), first)
         left = stretch(start, at) if at - start < MAX_EVENTS else ()
-        return at <= start + len(left) and all(isinstance(event, TurnReady) for event in left)
+        return at <= start + len(left) and all(
+            isinstance(event, TurnInterrupted | TurnReady) for event in left
+        )
 
     def build(state: State, at: int) -> tuple[Event, ...]:
         if state.deleted:
@@ -63,12 +72,16 @@ def remove_events(ports: Ports, session: Session, first: int, trace_id: str) -> 
 def removal(state: State, first: int, at: int, calls: Collection[str]) -> tuple[Event, ...]:
     """Ends what runs, withdraws what waits from `first` on, and removes; `calls` were made since.
 
-    Whoever has heard of a turn's begin hears behind all that is removed that it is over.
+    Whoever has heard of a turn's begin hears behind all that is removed that it is over; and how,
+    where what it was to answer stays.
     """
     stopped = interruption(state)
-    ended = [event for event in stopped if not isinstance(event, TurnReady)]
-    told = [event for event in stopped if isinstance(event, TurnReady)]
-    state = reduce(state, at, ended)
+    kept = {turn.id for turn in state.turns if max(offsets(turn.inputs)) < first}
+    ended: list[Event] = [
+        e for e in stopped if isinstance(e, TurnInterrupted) and e.turn not in kept
+    ]
+    told = [event for event in stopped if event not in ended]
+    state = reduce(state, at, stopped)
     waiting = {o for o in offsets(state.pending) if o >= first}
     begun = tuple(i for i in state.pending if i.begun)  # a turn between two hosts runs too
     for one in begun:

@@ -101,9 +101,9 @@ class Hosting:
             writer = Writer(self.ports.log, self.ports.clock, session.id, post.request_id)
             events = interrupt(self.ports, writer, tail.head, keyed or None)
             return Told(posted.stream, session, events)
-        agent = self.ports.agents.get(agent_key)
+        agent = self.ports.agents.get(session.answering_agent)
         if not agent.enabled:
-            raise Forbidden(f"The agent {agent_key!r} is disabled; enable it to talk to it.")
+            raise Forbidden(f"The agent {agent.key!r} is disabled; enable it to talk to it.")
         if not session.enabled:
             raise Forbidden(f"The session {session_key!r} is disabled; enable it to go on.")
         check_skills(posted, agent)

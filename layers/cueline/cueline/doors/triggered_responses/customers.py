@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cueline.doors.creation import RETRY_MS, Creation
+from cueline.doors.creation import Creation
 from cueline.doors.triggered_responses.errors import wrong
 from cueline.doors.triggered_responses.keys import CustomerNotFound, new_id
 from cueline.doors.triggered_responses.lists import ListQuery, listing, timestamp
@@ -23,9 +23,9 @@ from cueline.doors.triggered_responses.wire import (
 )
 from cueline.engine.ports import Customer, Ports
 from cueline.engine.sessions import TRIES
-from cueline.errors import Conflict, IdempotencyKeyReused, InvalidRequest, Unavailable
+from cueline.errors import Conflict, InvalidRequest, Unavailable
+from cueline.log.segment import GUEST
 
-GUEST = "guest"
 MAX_CUSTOMER = 32_000
 """UTF-8 bytes of all that is known of a customer."""
 
@@ -64,6 +64,7 @@ def create(ports: Ports, asked: Creation) -> dict[str, Any]:
             created_at=ports.clock.now(),
             metadata=given.metadata or {},
             tags=edited((), given.tags, None),
+            mark=asked.mark,
         )
     )
     if new.id == GUEST:
@@ -71,13 +72,7 @@ def create(ports: Ports, asked: Creation) -> dict[str, Any]:
     if ports.customers.create(new):
         return to_wire(new)
     found = ports.customers.get(new.id)
-    same = found is not None and replace(found, created_at=new.created_at) == new
-    if found and asked.key and not given.id:
-        # Made under this very key: nobody else comes to its id.
-        if same or found.version:
-            return to_wire(found)
-        raise IdempotencyKeyReused
-    if found and same and new.created_at - found.created_at < RETRY_MS:
+    if found and asked.made(found.mark, found.version, new.created_at - found.created_at):
         return to_wire(found)  # its client asks again, since it got no answer
     raise _exists(new.id)
 

@@ -26,7 +26,7 @@ from cueline.doors.triggered_responses.wire import (
 )
 from cueline.engine.agent import Agent, Guideline
 from cueline.engine.ports import Ports
-from cueline.errors import AgentNotFound, Conflict, IdempotencyKeyReused, InvalidRequest
+from cueline.errors import AgentNotFound, Conflict, InvalidRequest
 
 MAX_GUIDELINES = 100
 """Of one agent: its model is told of all of them, in each call."""
@@ -92,27 +92,29 @@ def create(ports: Ports, asked: Creation) -> dict[str, Any]:
     new = Guideline(
         id=given.id or f"{agent_key}.{new_id(ports.clock, asked)}",
         condition=given.condition,
+        mark=asked.mark,
         metadata=given.metadata or {},
         tags=tags,
         labels=edited((), given.labels, None),
         **given.told(),
     )
+    if given.id and "." in given.id:
+        raise wrong(["body", "id"], "An id of your own must have no dot")
     taken = Conflict(f"There is a guideline {new.id!r} already.")
     if given.id and (found := _owner(ports, given.id)) and found.key != agent_key:
         raise taken
 
     def added(agent: Agent) -> Agent:
-        before = _of(agent, new.id)
-        if before == new:
+        if before := _of(agent, new.id):
+            if before != new and not (asked.key and asked.made(before.mark, 0, 0)):
+                raise taken
             return agent  # its client asks again
-        if before:
-            raise taken if given.id else IdempotencyKeyReused
         if len(agent.guidelines) >= MAX_GUIDELINES:
             raise InvalidRequest(f"An agent may have no more than {MAX_GUIDELINES} guidelines.")
         return agent.model_copy(update={"guidelines": (*agent.guidelines, new)})
 
-    agents.change(ports, agent_key, added)
-    return to_wire(agent_key, new)
+    stored = _of(agents.change(ports, agent_key, added), new.id)
+    return to_wire(agent_key, stored or new)
 
 
 def get(ports: Ports, guideline: str) -> dict[str, Any]:
@@ -177,10 +179,11 @@ def _there(ports: Ports, agent_key: str) -> Agent | None:
 
 
 def _owner(ports: Ports, guideline: str) -> Agent | None:
-    """The agent that has it: as a rule its id begins with the agent's."""
-    named = _there(ports, guideline.partition(".")[0])
-    if named and _of(named, guideline):
-        return named
+    """The agent that has it: its id begins with the agent's, but for one that somebody chose."""
+    key, dot, _ = guideline.partition(".")
+    if dot:
+        named = _there(ports, key)
+        return named if named and _of(named, guideline) else None
     return next((agent for agent in agents.everyone(ports) if _of(agent, guideline)), None)
 
 

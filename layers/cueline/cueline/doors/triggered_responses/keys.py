@@ -70,8 +70,10 @@ def agent_key_of(text: str) -> str:
 
 
 def is_id(text: str) -> bool:
-    """Whether a customer or a guideline may have it as its own: up to 200 printable characters."""
-    return 0 < len(text) <= MAX_ID and text.isprintable() and bool(text.strip())
+    """Whether a customer or a guideline may have it as its own: up to 200 printable characters,
+    and none that a path gives a meaning."""
+    named = 0 < len(text) <= MAX_ID and text.isprintable() and bool(text.strip())
+    return named and text not in (".", "..") and not {*text} & {*"/%?#"}
 
 
 # --- made up -------------------------------------------------------------------------------------

@@ -38,8 +38,11 @@ def listing(
     place: Callable[[T], Place],
     to_wire: Callable[[T], dict[str, Any]],
     pinned: Sequence[dict[str, Any]] = (),
+    keep: Callable[[T], bool] = lambda _: True,
 ) -> Any:
     """`pinned` heads the list, however it is sorted. Raises Unprocessable for a wrong cursor.
+
+    What `keep` does not want is left out of the answer, but counts: it is asked for one page only.
 
     `total_count` is that of the whole list on each page. A page may be shorter than its limit
     where its items are large.
@@ -52,13 +55,14 @@ def listing(
     if after not in (None, PINNED):
         rest = [i for i in ordered if (place(i) < after if backwards else place(i) > after)]
     if query.limit is None:
-        return array([*(one for _, one in head), *map(to_wire, rest)])
+        return array([*(one for _, one in head), *map(to_wire, filter(keep, rest))])
     wanted = rest[: max(0, query.limit - len(head))]
     shown = [*head, *((place(item), to_wire(item)) for item in wanted)][: query.limit]
     shown = shown[: count_that_fits([one for _, one in shown])]
+    kept = {place(item) for item in wanted if keep(item)}
     more = len(shown) < len(head) + len(rest)
     return {
-        "items": [one for _, one in shown],
+        "items": [one for at, one in shown if at == PINNED or at in kept],
         "total_count": len(pinned) + len(ordered),
         "has_more": more,
         "next_cursor": _cursor(shown[-1][0]) if more else None,

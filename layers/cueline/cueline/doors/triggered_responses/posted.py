@@ -25,6 +25,8 @@ from cueline.log.triggers import Participant, Trigger
 
 MAX_METADATA = 16_384
 """Bytes of JSON."""
+MAX_GUIDELINES = 32_000
+"""Characters of all guidelines of one trigger: an event has to hold them."""
 
 _LOG_SOURCES = {PERSON: "person", ON_BEHALF: "on_behalf"}
 
@@ -59,6 +61,9 @@ def _check_message(posted: PostEvent) -> None:
             )
         if posted.at and posted.delay_seconds:
             raise InvalidRequest("Give `at` or `delay_seconds`, not both.")
+        if sum(len(one.action) for one in posted.guidelines or ()) > MAX_GUIDELINES:
+            why = f"The guidelines have more than {MAX_GUIDELINES:,} characters together."
+            raise InvalidRequest(why)
         return
     if posted.source not in (CUSTOMER, PERSON, ON_BEHALF):
         raise InvalidRequest(f"A message cannot have the source {posted.source}.")

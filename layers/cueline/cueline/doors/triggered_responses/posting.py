@@ -7,7 +7,6 @@ from typing import Any
 from cueline.doors.access import OPEN
 from cueline.doors.idempotency import digest, idempotency_key
 from cueline.doors.triggered_responses.calls import Call
-from cueline.doors.triggered_responses.customers import GUEST
 from cueline.doors.triggered_responses.event_wire import PostEvent, PostQuery
 from cueline.doors.triggered_responses.first_message import first_message
 from cueline.doors.triggered_responses.posted import (
@@ -27,7 +26,7 @@ from cueline.engine.posting import post, refuse
 from cueline.engine.timers import schedule
 from cueline.errors import AgentNotFound, EventNotFound, Forbidden, InvalidRequest
 from cueline.log.events import Recorded, TriggerScheduled, event_id
-from cueline.log.segment import Session, Tail
+from cueline.log.segment import GUEST, Session, Tail
 from cueline.log.triggers import Participant
 
 logger = logging.getLogger(__name__)
@@ -112,8 +111,11 @@ def _say(one: _Post) -> Recorded:
 def _trigger(one: _Post, until: float) -> Recorded:
     ports, posted = one.call.ports, one.posted
     _agent(one)
-    if at := due(posted, ports.clock.now()):
-        return _schedule(one, at)
+    if posted.at or posted.delay_seconds:
+        known = one.writer.known(one.tail.head.incarnation, one.key)
+        # Of what was taken in already the time may have come.
+        at = due(posted, ports.clock.now()) if known is None else None
+        return _schedule(one, at or ports.clock.now())
     accepted = _accept(one, _customer(one))
     if isinstance(accepted, Recorded):
         return accepted

@@ -1,6 +1,7 @@
 """Sessions: their use cases on the wire; what a session's life is, the engine says."""
 
 import json
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -10,7 +11,6 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 
 from cueline.doors.triggered_responses.calls import Call
-from cueline.doors.triggered_responses.customers import GUEST
 from cueline.doors.triggered_responses.errors import wrong
 from cueline.doors.triggered_responses.greeting import greet
 from cueline.doors.triggered_responses.keys import agent_key_of, new_id
@@ -31,11 +31,20 @@ from cueline.doors.triggered_responses.wire import (
 from cueline.engine import sessions
 from cueline.engine.modes import change_mode
 from cueline.engine.ports import Ports
-from cueline.errors import AgentNotFound, NotFound, SessionExists, SessionNotFound, Unavailable
-from cueline.log.segment import Session, Tail
+from cueline.errors import (
+    AgentNotFound,
+    NotFound,
+    SessionExists,
+    SessionNotFound,
+    Unavailable,
+    unexpected,
+)
+from cueline.log.segment import GUEST, Session, Tail
 
 CLIENT = "client"
 """The one reader whose place this door knows."""
+logger = logging.getLogger(__name__)
+
 MAX_SESSION = 32_000
 """UTF-8 bytes of all that describes a session: every look at its log reads them too."""
 DELETE_SECONDS = 20.0
@@ -135,7 +144,10 @@ def create(call: Call, *, greeting: bool) -> dict[str, Any]:
     else:
         shown = to_wire(made)
     if greeting:
-        greet(ports, made, call.caller, call.lease, call.trace_id)
+        try:
+            greet(ports, made, call.caller, call.lease, call.trace_id)
+        except Unavailable as error:  # the session is there: a repeat would make another
+            logger.warning("A session was not greeted", extra=unexpected(error))
     return shown
 
 
@@ -150,10 +162,16 @@ def find(ports: Ports, agent_key: str, session_key: str) -> tuple[Session, Tail]
 
 
 def page(ports: Ports, query: SessionsQuery) -> Any:
-    """In the order of making. May lag behind what has just been written."""
+    """In the order of making. May lag behind what has just been written; what has expired, and is
+    not removed yet, counts still."""
     now = ports.clock.now()
-    found = [s for s in _matching(ports, query) if sessions.listed(ports, s, now)]
-    return listing(found, query, lambda s: (s.created_at, s.id), to_wire)
+    return listing(
+        [*_matching(ports, query)],
+        query,
+        lambda s: (s.created_at, s.id),
+        to_wire,
+        keep=lambda s: sessions.listed(ports, s, now),
+    )
 
 
 def update(
@@ -169,15 +187,18 @@ def update(
         ports.agents.get(agent_key_of(given.agent_id))
     with _named_whole(agent_key, session_key):
         session, tail = sessions.find(ports, agent_key, session_key)
-        wanted = _checked(_changed(session, given))
+        wanted = _checked(_changed(session, given), session)
         if given.mode not in (None, tail.head.state.mode):
             change_mode(ports, session, given.mode, trace_id)
         elif wanted == session:
             return to_wire(session, tail)
-        changed, tail = sessions.update(
-            ports, agent_key, session_key, lambda old: _checked(_changed(old, given))
-        )
-    return to_wire(changed, tail)
+
+        def changed(old: Session) -> Session:
+            # Two may change the mode at once: what lists show is what the log says now.
+            mode = ports.log.tail(old.id).head.state.mode if given.mode else old.mode
+            return replace(_checked(_changed(old, given), old), mode=mode)
+
+        return to_wire(*sessions.update(ports, agent_key, session_key, changed))
 
 
 def delete(ports: Ports, agent_key: str, session_key: str, trace_id: str) -> None:
@@ -207,7 +228,8 @@ def delete_many(ports: Ports, query: DeleteQuery, trace_id: str) -> None:
 
 
 def _matching(ports: Ports, query: Filter) -> Iterator[Session]:
-    return (session for session in ports.sessions.all() if query.wants(session))
+    every = ports.sessions.all()
+    return (session for session in every if query.wants(session) and not session.building)
 
 
 @contextmanager
@@ -240,12 +262,17 @@ def _changed(session: Session, given: UpdateSession) -> Session:
     return replace(session, **changes)
 
 
-def _checked(session: Session) -> Session:
-    own = shown_policies(session.follow_ups, session.buy_time)
-    told = [session.name, session.description, session.metadata, session.labels, own]
-    if len(json.dumps(told, ensure_ascii=False).encode()) > MAX_SESSION:
+def _checked(session: Session, old: Session | None = None) -> Session:
+    """Raises Unprocessable where it is too large, and larger than it was."""
+    if _size(session) > max(MAX_SESSION, _size(old) if old else 0):
         raise wrong(["body"], f"With this the session is larger than {MAX_SESSION // 1000} KB")
     return session
+
+
+def _size(session: Session) -> int:
+    own = shown_policies(session.follow_ups, session.buy_time)
+    told = [session.name, session.description, session.metadata, session.labels, own]
+    return len(json.dumps(told, ensure_ascii=False).encode())
 
 
 def to_wire(session: Session, tail: Tail | None = None) -> dict[str, Any]:

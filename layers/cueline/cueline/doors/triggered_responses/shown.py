@@ -152,8 +152,10 @@ def _posted(session: Session, names: Names, event: Posted) -> Told:
 
 
 def _customer(session: Session, names: Names, text: str, who: Participant | None) -> Told:
-    default = {"id": session.customer, "display_name": names.customer()}
-    source, kind, data = _said(CUSTOMER, text, _participant(who) or default)
+    participant = _participant(who)
+    if not participant:
+        participant = {"id": session.customer, "display_name": names.customer()}
+    source, kind, data = _said(CUSTOMER, text, participant)
     return source, kind, {**data, "flagged": False, "tags": []}
 
 

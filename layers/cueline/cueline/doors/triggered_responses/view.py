@@ -3,12 +3,11 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from cueline.doors.triggered_responses.customers import GUEST
 from cueline.doors.triggered_responses.shown import Fields, Names, to_wire
 from cueline.engine.ports import Ports
 from cueline.errors import AgentNotFound
 from cueline.log.events import Recorded, ToolInput, ToolOutput
-from cueline.log.segment import Session
+from cueline.log.segment import GUEST, Session
 from cueline.log.state import State
 
 LOOKED_BACK = 64

@@ -43,7 +43,7 @@ def _plain(value: str) -> str:
 
 def _id(value: str) -> str:
     if not is_id(value):
-        raise ValueError("must be 1 to 200 printable characters")
+        raise ValueError("must be 1 to 200 printable characters without / % ? #")
     return value
 
 
