@@ -41,6 +41,8 @@ READY = {
 
 Every other function has its ports, and the budget of one that calls no model.
 """
+READY_TOO = {"agent_events": ("which lists events", "bootstrap.following()")}
+"""What it may have made instead, by what the function is that does."""
 
 
 def starts() -> dict[str, tuple[str, float]]:
@@ -63,8 +65,15 @@ def starts() -> dict[str, tuple[str, float]]:
                 " log_level=given['log_level'])\n"
                 "config.load()"
             )
-        found[name] = (f"{app}\nfrom cueline import bootstrap\n{ready}\n", budget)
+        found[name] = _start(app, ready), budget
+        if name in READY_TOO:
+            what, ready = READY_TOO[name]
+            found[f"{name}, {what}"] = _start(app, ready), budget
     return found
+
+
+def _start(app: str, ready: str) -> str:
+    return f"{app}\nfrom cueline import bootstrap\n{ready}\n"
 
 
 def rows(say: Callable[[str], None]) -> Iterator[Row]:

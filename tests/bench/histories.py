@@ -7,7 +7,7 @@ from typing import Any
 
 from cueline.adapters.dynamodb.items import Item, segment_to_item, session_to_item, size_of
 from cueline.adapters.dynamodb.records import agent_to_item
-from cueline.engine.agent import Agent, AgentStep, Compaction, Instruction
+from cueline.engine.agent import Agent, AgentStep, Compaction, Guideline, Instruction
 from cueline.log.events import (
     Answered,
     Compacted,
@@ -25,7 +25,7 @@ from tests.contract.backends import TABLE
 EVENTS_A_TURN = 3
 SEGMENTS_A_TURN = 2
 MESSAGES_A_TURN = 2
-_INCARNATION = int(time.time() * 1000)
+INCARNATION = int(time.time() * 1000)
 _BATCH = 25
 KEPT = 3
 """Turns that a compaction leaves, as it does by default."""
@@ -38,30 +38,36 @@ def turns_of(events: int) -> int:
     return max(1, round(events / EVENTS_A_TURN))
 
 
-def create_agent(dynamodb: Any, model: str) -> None:
-    """Under the model's name as its key. It sums nothing up: histories stay as written."""
+def create_agent(
+    dynamodb: Any, model: str, key: str = "", guidelines: Sequence[Guideline] = ()
+) -> None:
+    """Under the model's name, if no other key is given. It sums nothing up: histories stay as
+    written."""
     now = int(time.time() * 1000)
     step = AgentStep(instructions=(Instruction(name="main", template=INSTRUCTIONS),))
     agent = Agent(
-        key=model,
+        key=key or model,
         name=model,
         model=model,
         steps={"main": step},
         compaction=Compaction(enabled=False),
+        guidelines=tuple(guidelines),
         created_at=now,
         updated_at=now,
     )
     dynamodb.put_item(TableName=TABLE, Item=agent_to_item(agent, uuid.uuid4().hex))
 
 
-def create_session(dynamodb: Any, model: str, turns: int, *, compacted: bool = False) -> str:
-    """The key of a new session of the agent, in which so many turns were."""
+def create_session(
+    dynamodb: Any, model: str, turns: int, *, compacted: bool = False, agent: str = ""
+) -> str:
+    """The key of a new session, in which so many turns were; of the model's agent, or another."""
     key = uuid.uuid4().hex[:12]
-    session = Session(model, key, _INCARNATION, "A talk", _INCARNATION)
+    session = Session(agent or model, key, INCARNATION, "A talk", INCARNATION)
     past = [*segments(model, turns)]
     past += [summary(past)] if compacted else []
-    items = [session_to_item(session, uuid.uuid4().hex, _INCARNATION)]
-    items += [segment_to_item(session.id, _INCARNATION, one) for one in past]
+    items = [session_to_item(session, uuid.uuid4().hex, INCARNATION)]
+    items += [segment_to_item(session.id, INCARNATION, one) for one in past]
     for n in range(0, len(items), _BATCH):
         puts = [{"PutRequest": {"Item": item}} for item in items[n : n + _BATCH]]
         dynamodb.batch_write_item(RequestItems={TABLE: puts})
@@ -107,7 +113,7 @@ def window_of(model: str, turns: int) -> int:
     long_ago = 100
     session = f"{model}.{'0' * 12}"
     late = list(segments(model, long_ago + turns))[-SEGMENTS_A_TURN * turns :]
-    items: Sequence[Item] = [segment_to_item(session, _INCARNATION, one) for one in late]
+    items: Sequence[Item] = [segment_to_item(session, INCARNATION, one) for one in late]
     return sum(map(size_of, items))
 
 

@@ -4,10 +4,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from tests.bench import calls, cold, histories, instructions, prices, queues, streams, turns, wakes
+from tests.bench import (
+    calls,
+    cold,
+    histories,
+    instructions,
+    polls,
+    prices,
+    queues,
+    replies,
+    streams,
+    turns,
+    wakes,
+)
 from tests.bench.report import Row
 from tests.bench.servers import Server, Servers
 from tests.bench.talks import Bare, Ours, Talk
+from tests.bench.triggered import GUIDED, GUIDELINES, Door
 from tests.bench.turns import EVENTS_OF_20_MESSAGES, FLAT, SHORT, Cell, named
 
 Say = Callable[[str], None]
@@ -35,6 +48,8 @@ class Bench:
     """With a window of 20 messages."""
     bare: Server
     worker: Server
+    rest: Server
+    """What door 2 has beside the streaming function."""
 
     def our(
         self, events: int, model: str = SHORT, *, stream: bool = False, compacted: bool = False
@@ -56,6 +71,7 @@ def everything(servers: Servers, *, quick: bool, say: Say) -> Iterator[Row]:
     ]
     for model in (SHORT, PACED, LONG, *slopes):
         histories.create_agent(servers.dynamodb, model)
+    histories.create_agent(servers.dynamodb, SHORT, GUIDED, GUIDELINES)
     bench = Bench(
         servers,
         quick,
@@ -64,6 +80,7 @@ def everything(servers: Servers, *, quick: bool, say: Say) -> Iterator[Row]:
         short=servers.cueline("ours-20", WINDOW_BYTES=str(window)),
         bare=servers.bare(),
         worker=servers.cueline("worker", "tests.bench.served_worker:app"),
+        rest=servers.cueline("rest", "tests.bench.served_rest:app"),
     )
     windows = {"ours": WINDOW_BYTES, "ours-20": window}
     yield from counted(bench, windows)
@@ -71,6 +88,7 @@ def everything(servers: Servers, *, quick: bool, say: Say) -> Iterator[Row]:
     yield from paced(bench)
     yield from tokens(bench)
     yield from busy(bench)
+    yield from second_door(bench)
     if not quick:
         yield from instructions.rows(servers, window, say)
         say("cold starts")
@@ -152,6 +170,18 @@ def busy(bench: Bench) -> Iterator[Row]:
     yield from queues.watching(bench.ours, bench.our(EVENTS_OF_20_MESSAGES, LONG, stream=True))
     times = 1 if bench.quick else 5
     yield from queues.interrupted(bench.servers, bench.ours, LONG, times)
+
+
+def second_door(bench: Bench) -> Iterator[Row]:
+    bench.say("the second door: its turns")
+    door = Door(bench.servers, bench.rest, bench.ours, bench.worker)
+    times = 2 if bench.quick else 30
+    yield from replies.timed(door, bench.other(EVENTS_OF_20_MESSAGES), times)
+    yield from replies.counted(door)
+    yield from replies.triggers(door, None if bench.quick else LONG, times)
+    bench.say("the second door: lists that wait")
+    yield from polls.idle(door, *((4, 1) if bench.quick else (20, 5)))
+    yield from polls.lag(door, 4 if bench.quick else 40)
 
 
 def money(bench: Bench, seconds: float) -> Iterator[Row]:

@@ -49,9 +49,40 @@ def test_units_do_not_grow_with_the_session(measured: dict[str, dict[str, Any]])
         assert figure(measured, near) == figure(measured, far)
 
 
+@pytest.mark.parametrize(
+    "what", ["a turn", "a turn with stored guidelines", "a trigger, 0 ms model"]
+)
+def test_the_agent_speaks_with_one_call_of_the_model(
+    measured: dict[str, dict[str, Any]], what: str
+) -> None:
+    assert figure(measured, f"{what}: calls of the model") == 1
+
+
+def test_a_worker_looks_begins_tells_that_it_speaks_and_commits(
+    measured: dict[str, dict[str, Any]],
+) -> None:
+    assert figure(measured, "a turn: calls of the worker up to the commit") == 4
+    assert figure(measured, "a turn: calls of the worker after it") <= 1
+    assert measured["a turn: write units of all"]["met"]
+
+
+def test_a_list_that_waits_reads_half_a_unit_a_look(measured: dict[str, dict[str, Any]]) -> None:
+    units = measured["a list that waits: units"]
+    assert 0 < units["measured"] == pytest.approx(units["also"]["calls a second"] / 2)
+
+
+def test_a_list_that_waits_gets_what_is_appended(measured: dict[str, dict[str, Any]]) -> None:
+    median, late = (
+        figure(measured, f"a list that waits: from append to answer, {what}")
+        for what in ("median", "p95")
+    )
+    assert 0 < median <= late
+
+
 def test_every_part_of_a_run_has_its_rows(measured: dict[str, dict[str, Any]]) -> None:
     topics = " ".join(row["topic"] for row in measured.values())
-    for part in ("DynamoDB", "bare app", "wake-up", "dollars", "Streaming", "busy session"):
+    parts = ("DynamoDB", "bare app", "wake-up", "dollars", "Streaming", "busy session")
+    for part in (*parts, "customer's message", "guided trigger", "list that waits"):
         assert part in topics
 
 
