@@ -12,6 +12,7 @@ from cueline.doors.agent_events import agent_wire, posted, schemas, tool_wire, w
 from cueline.doors.agent_events.agent_shapes import changed, checked, to_wire, whole
 from cueline.doors.agent_events.keys import agent_key_in, new_key
 from cueline.doors.agent_events.lists import list_query, text_filter
+from cueline.doors.shared import KEY, timestamp
 from cueline.errors import CuelineError, InvalidRequest, NotBuilt, NotFound
 from tests.clock import FakeClock
 
@@ -238,16 +239,16 @@ def test_a_filter_finds_text_in_any_case(
 def test_a_made_up_key_is_a_key(name: str) -> None:
     for tries in (0, 9):
         key = new_key("agt", name, FakeClock(), tries)
-        assert wire.KEY.fullmatch(key)
+        assert KEY.fullmatch(key)
         assert agent_key_in(key) == key
 
 
 @given(st.text())
 def test_whatever_stands_in_a_path_is_a_key_or_is_not_found(path: str) -> None:
     with suppress(NotFound):
-        assert wire.KEY.fullmatch(agent_key_in(path))
+        assert KEY.fullmatch(agent_key_in(path))
 
 
 def test_times_have_milliseconds_and_a_zone() -> None:
-    assert wire.timestamp(0) == "1970-01-01T00:00:00.000Z"
-    assert wire.timestamp(1_750_000_000_007) == "2025-06-15T15:06:40.007Z"
+    assert timestamp(0) == "1970-01-01T00:00:00.000Z"
+    assert timestamp(1_750_000_000_007) == "2025-06-15T15:06:40.007Z"

@@ -181,7 +181,9 @@ def test_a_removal_tells_how_a_turn_ended_whose_message_stays(room: Room) -> Non
     room.model.before = lambda: remove() if EventsRemoved not in room.kinds() else None
     room.deliver()
     place = room.kinds().index(EventsRemoved)
-    assert room.kinds()[place + 1 : place + 3] == [TurnInterrupted, TurnReady]
+    interrupted, ready = room.log()[place + 1 : place + 3]
+    assert isinstance(interrupted, TurnInterrupted)
+    assert isinstance(ready, TurnReady)
 
 
 def test_what_was_said_in_its_name_before_is_known_to_the_model(room: Room) -> None:

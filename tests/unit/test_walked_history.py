@@ -157,7 +157,9 @@ def expected(log: Sequence[Recorded]) -> tuple[Counter[str], Counter[str]]:
     for recorded in log:
         event = recorded.event
         gone = any(first <= recorded.offset <= last for first, last in removed)
-        summed_up = newest and newest.covers(recorded.offset)
+        summed_up = (
+            newest and recorded.offset <= newest.up_to and recorded.offset not in newest.kept
+        )
         if gone or summed_up:
             texts.pop(recorded.offset, None)
         if summed_up or (gone and isinstance(event, WORDS)):

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from cueline.doors.shared import MAX_ECHO
 from cueline.errors import (
     CuelineError,
     InvalidRequest,
@@ -37,9 +38,6 @@ STATUS = {
     "unavailable": 503,
 }
 """Error code to HTTP status; any other code is a 500 that tells nothing."""
-
-MAX_ECHO = 100
-"""Characters of what the caller sent that an error shows."""
 
 
 @dataclass(frozen=True, slots=True)

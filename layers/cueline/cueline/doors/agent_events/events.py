@@ -7,7 +7,7 @@ of our own.
 
 from typing import Any
 
-from cueline.doors.agent_events import wire
+from cueline.doors.shared import timestamp
 from cueline.engine.prompt import INVOKE_SKILL
 from cueline.log.conversation import handoff
 from cueline.log.events import (
@@ -72,7 +72,7 @@ def _placed(session: Session, recorded: Recorded, fields: Fields) -> Fields:
     return {
         "id": own_id,
         "session_key": session.session_key,
-        "created_at": wire.timestamp(recorded.created_at),
+        "created_at": timestamp(recorded.created_at),
         "offset": recorded.offset,
         **({"turn_id": turn} if turn else {}),
         **({"summary_key": own_id} if isinstance(recorded.event, Compacted) else {}),

@@ -7,6 +7,7 @@ from typing import Any
 
 from cueline.doors.agent_events import lists
 from cueline.doors.agent_events.events import to_wire
+from cueline.doors.shared import MAX_PAGE_BYTES
 from cueline.engine.marks import mark_event
 from cueline.engine.ports import Ports
 from cueline.engine.sessions import find
@@ -144,7 +145,7 @@ def _read(
             wired = view.wired(recorded)
             if wired and (query.include_hidden or "hide_reason" not in wired):
                 size += len(json.dumps(wired))
-                if len(shown) == query.limit or (shown and size > lists.MAX_PAGE_BYTES):
+                if len(shown) == query.limit or (shown and size > MAX_PAGE_BYTES):
                     return shown, after
                 shown.append(wired)
             after = recorded.offset

@@ -3,8 +3,7 @@
 import re
 from urllib.parse import unquote
 
-from cueline.doors.agent_events.errors import MAX_ECHO
-from cueline.doors.agent_events.wire import KEY
+from cueline.doors.shared import KEY, MAX_ECHO
 from cueline.engine.ports import Clock
 from cueline.errors import AgentNotFound, EventNotFound, NotFound, SessionNotFound
 

@@ -1,19 +1,16 @@
 """What all lists of the door share: their query, their filter, their last line."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from cueline.doors.agent_events.wire import parse
+from cueline.doors.shared import count_that_fits
 from cueline.engine.ports import Page
 from cueline.errors import InvalidPageKey, NotBuilt
 
 T = TypeVar("T")
-
-MAX_PAGE_BYTES = 4_000_000
-"""Of a page's items as JSON; a Lambda function may answer 6 MB."""
 
 
 class ListQuery(BaseModel):
@@ -67,16 +64,6 @@ def page_answer(
         if fits == len(items):
             return {name: items, "metadata": page_metadata(page.next)}
         limit = fits
-
-
-def count_that_fits(items: list[dict[str, Any]]) -> int:
-    """At least 1, if there is one: no item is as big as a page may be."""
-    size = 0
-    for count, item in enumerate(items):
-        size += len(json.dumps(item))
-        if count and size > MAX_PAGE_BYTES:
-            return count
-    return len(items)
 
 
 def page_metadata(page_key: str | None) -> dict[str, str]:

@@ -10,6 +10,7 @@ from cueline.doors.agent_events import lists, wire
 from cueline.doors.agent_events.keys import new_key
 from cueline.doors.agent_events.usage import context_usage
 from cueline.doors.creation import Creation
+from cueline.doors.shared import timestamp
 from cueline.engine import sessions
 from cueline.engine.fork import Source, fork
 from cueline.engine.ports import Ports
@@ -35,7 +36,7 @@ def create(ports: Ports, agent_key: str, asked: Creation, trace_id: str) -> dict
     if given.from_session and fixed and (before := _made_before(ports, agent_key, fixed, asked)):
         return to_wire(*before)  # though the session that it came from may be gone
     source = _source(ports, agent_key, given.from_session, asked.caller)
-    name = given.name or f"Session {wire.timestamp(ports.clock.now())[:19].replace('T', ' ')}"
+    name = given.name or f"Session {timestamp(ports.clock.now())[:19].replace('T', ' ')}"
     for tries in range(sessions.TRIES):
         new = Session(
             agent_key=agent_key,
@@ -155,7 +156,7 @@ def to_wire(session: Session, state: State | None = None) -> dict[str, Any]:
         "metadata": dict(session.metadata),
         "enabled": session.enabled,
         "tti_minutes": session.tti_minutes,
-        "created_at": wire.timestamp(session.created_at),
+        "created_at": timestamp(session.created_at),
         **(_happened(state) if state else {}),
     }
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from cueline.doors.agent_events.wire import timestamp
+from cueline.doors.shared import timestamp
 
 KEEP_ALIVE = b": keep-alive\n\n"
 """A comment. Clients give up after a minute of silence; proxies do so earlier."""

@@ -7,7 +7,6 @@ happens anyway.
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -18,12 +17,9 @@ from pydantic import (
     ValidationError,
 )
 
-from cueline.doors.agent_events.errors import MAX_ECHO
 from cueline.doors.body import has_controls
+from cueline.doors.shared import MAX_ECHO
 from cueline.errors import InvalidRequest, NotBuilt
-
-KEY = re.compile(r"[0-9a-zA-Z_-]{1,50}")
-"""Of agents and sessions; used with `fullmatch`."""
 
 MAX_FIELD_ERRORS = 20
 
@@ -149,9 +145,3 @@ def _place(loc: tuple[int | str, ...]) -> str:
 def _friendly(kind: str, message: str) -> str:
     text = _FRIENDLY.get(kind) or message.removeprefix("Value error, ")
     return text[:1].lower() + text[1:]
-
-
-def timestamp(ms: int) -> str:
-    """RFC 3339 in UTC with milliseconds, of milliseconds since 1970."""
-    seconds, rest = divmod(ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03}Z"

@@ -5,17 +5,12 @@ import re
 from urllib.parse import unquote
 from uuid import UUID
 
-from cueline.doors.agent_events.keys import agent_key_in
-from cueline.doors.agent_events.wire import KEY
 from cueline.doors.creation import Creation
+from cueline.doors.shared import KEY, MAX_ECHO
 from cueline.engine.ports import Clock
 from cueline.errors import AgentNotFound, EventNotFound, NotFound, SessionNotFound
 
-__all__ = ["agent_key_in"]
-
 MAX_ID = 200
-MAX_ECHO = 100
-"""Characters of what the caller sent that an error shows."""
 
 _SESSION = re.compile(r"([0-9a-zA-Z_-]{1,50})\.([0-9a-zA-Z_-]{1,50})")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -30,6 +25,10 @@ class GuidelineNotFound(NotFound):
 
 
 # --- in paths ------------------------------------------------------------------------------------
+
+
+def agent_key_in(path: str) -> str:
+    return agent_key_of(unquote(path))
 
 
 def session_id_in(path: str) -> tuple[str, str]:

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
-from cueline.doors.agent_events.lists import MAX_PAGE_BYTES, count_that_fits
-from cueline.doors.agent_events.wire import timestamp
+from cueline.doors.shared import MAX_PAGE_BYTES, count_that_fits, timestamp
 from cueline.doors.triggered_responses.errors import wrong
 from cueline.doors.triggered_responses.wire import Wire
 from cueline.errors import InvalidRequest

@@ -1,0 +1,29 @@
+"""What the doors write and read alike."""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+KEY = re.compile(r"[0-9a-zA-Z_-]{1,50}")
+"""Of agents and sessions; used with `fullmatch`."""
+MAX_PAGE_BYTES = 4_000_000
+"""Of one answer, as JSON: a function may give 6 MB."""
+MAX_ECHO = 100
+"""Characters of what the caller sent that an error shows."""
+
+
+def timestamp(ms: int) -> str:
+    """RFC 3339 in UTC with milliseconds, of milliseconds since 1970."""
+    seconds, rest = divmod(ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03}Z"
+
+
+def count_that_fits(items: list[dict[str, Any]]) -> int:
+    """At least 1, if there is one: no item is as big as a page may be."""
+    size = 0
+    for count, item in enumerate(items):
+        size += len(json.dumps(item))
+        if count and size > MAX_PAGE_BYTES:
+            return count
+    return len(items)
