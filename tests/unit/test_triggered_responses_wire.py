@@ -337,7 +337,7 @@ def test_a_cursor_that_no_list_gave_out_is_refused(cursor: str) -> None:
 
 
 def test_a_page_of_large_items_is_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cueline.doors.agent_events.lists.MAX_PAGE_BYTES", 40)
+    monkeypatch.setattr("cueline.doors.shared.MAX_PAGE_BYTES", 40)
     answer = page(limit=7)
     assert ids(answer) == ["i0", "i1", "i2"]
     assert answer["has_more"]
@@ -346,7 +346,7 @@ def test_a_page_of_large_items_is_shorter(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_an_array_that_no_answer_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert array([]) == []
-    monkeypatch.setattr("cueline.doors.agent_events.lists.MAX_PAGE_BYTES", 40)
+    monkeypatch.setattr("cueline.doors.shared.MAX_PAGE_BYTES", 40)
     with pytest.raises(InvalidRequest, match="limit"):
         page()
     assert lists.array([{"id": "i0"}]) == [{"id": "i0"}]
