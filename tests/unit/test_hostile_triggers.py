@@ -18,11 +18,13 @@ from cueline.log.events import (
     InputsWithdrawn,
     PartlyAnswered,
     Posted,
+    TriggerScheduled,
     TurnAbandoned,
     TurnBegan,
     TurnHandedOver,
     TurnInterrupted,
     TurnReady,
+    erased,
 )
 from cueline.log.state import MAX_TRIES
 from tests.tooling import calls
@@ -228,3 +230,10 @@ def test_an_input_that_is_tried_alone_is_told_of_its_own_turn(room: Room) -> Non
     assert began[0] == ((0, 2), "t2", False)
     assert began[-2:] == [((0,), "t1", False), ((2,), "t2", True)]
     assert [e.trace for e in of(TurnReady, room.log())] == ["t1", "t2"]
+
+
+def test_what_is_erased_of_a_trigger_for_later_says_nothing() -> None:
+    left = erased(TriggerScheduled(due=1, trigger=FOLLOW_UP, digest="d"))
+    assert "Ask" not in left.model_dump_json()
+    assert isinstance(left, TriggerScheduled)
+    assert (left.due, left.digest, left.trigger.kind) == (1, "d", "guided")

@@ -552,7 +552,7 @@ def erased(event: Event) -> Event:
         emptied["decision"] = Decision(verdict=event.decision.verdict)
     if isinstance(event, Input) and event.compact:
         emptied["compact"] = CompactionAsked(up_to=event.compact.up_to)
-    if isinstance(event, Input) and event.trigger:
+    if isinstance(event, Input | TriggerScheduled) and event.trigger:
         emptied["trigger"] = event.trigger.without_words()
     return event.model_copy(update=emptied)
 
