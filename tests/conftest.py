@@ -5,10 +5,24 @@ import os
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]
 
 # A slow machine fails nothing.
 settings.register_profile("cueline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("cueline")
+
+
+class OneStack(LoadGroupScheduling):  # type: ignore[misc]  # xdist has no types
+    """All that needs the local stack goes to one worker: two cores have no room for two of it."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        # By the path, not by a mark: some pairs of pytest and xdist lose that on the way here.
+        return "stack" if "tests/e2e/" in nodeid else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneStack:
+    return OneStack(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.timeout(START_SECONDS + 120))
-            item.add_marker(pytest.mark.xdist_group("stack"))  # all of them share one worker
 
 
 @dataclass

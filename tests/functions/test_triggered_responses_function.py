@@ -115,7 +115,7 @@ def test_a_request_leaves_one_line_without_its_body(ask2: Ask, log: io.StringIO)
 def test_a_body_that_is_no_json_is_refused_in_the_clients_shape(ask2: Ask) -> None:
     assert place(ask2("POST", "/agents", "{")) == ["body"]
     assert place(ask2("POST", "/sessions", '{"agent_id":NaN}')) == ["body"]
-    assert place(ask2("POST", "/customers", "")) == ["body"]
+    assert place(ask2("POST", "/customers", "")) == ["body", "name"]
 
 
 def test_an_idempotency_key_that_is_none_is_refused(ask2: Ask) -> None:

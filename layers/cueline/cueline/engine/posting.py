@@ -37,7 +37,8 @@ def refuse(ports: Ports, writer: Writer, tail: Tail, arrival: Arrival, message: 
         failed = InputsFailed(inputs=(at,), code="customer_not_found", message=message)
         if not said.trace:
             return said, failed
-        return said, Acknowledged(input=at), failed, TurnReady(trace=said.trace)
+        told = () if said.trigger else (Acknowledged(input=at),)  # a trigger is one itself
+        return said, *told, failed, TurnReady(trace=said.trace)
 
     return put(ports, writer, tail, events, arrival.key)
 

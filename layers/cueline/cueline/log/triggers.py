@@ -98,7 +98,7 @@ def told(trigger: Trigger) -> str:
     for guideline in trigger.guidelines:
         reason = _REASONS[guideline.rationale]
         lines.append(f"- {guideline.action}" + (f" ({reason})" if reason else ""))
-    if trigger.buys_time:
+    if trigger.buys_time and trigger.during:
         lines.append(_WORKING)
     lines.append("Do not mention this request.")
     lines.append(f"If there is nothing that should be said, answer {SILENCE} and nothing else.]")

@@ -202,7 +202,10 @@ def update(
 
 
 def delete(ports: Ports, agent_key: str, session_key: str, trace_id: str) -> None:
+    """Raises SessionNotFound, also for one that has just been deleted."""
     with _named_whole(agent_key, session_key):
+        if not ports.log.tail(f"{agent_key}.{session_key}").session:
+            raise SessionNotFound(session_key)
         sessions.delete(ports, agent_key, session_key, trace_id)
 
 

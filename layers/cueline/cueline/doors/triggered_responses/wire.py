@@ -166,7 +166,10 @@ class OwnFields(Wire):
 
 
 def body_of(rendered: str | None, is_base64: bool, content_type: str) -> dict[str, Any]:
-    """The JSON object, from API Gateway's rendering of the body. Raises Unprocessable."""
+    """The JSON object, from API Gateway's rendering of the body; none is an empty one, as published
+    clients send none where nothing is to be changed. Raises Unprocessable."""
+    if not rendered:
+        return {}
     try:
         return read_json(raw_body(rendered, is_base64), content_type)
     except InvalidRequest as error:
@@ -190,7 +193,9 @@ def parse_query(model: type[W], given: Mapping[str, Sequence[str]], lists: Seque
 def _problems(error: ValidationError, place: str) -> list[dict[str, Any]]:
     found = []
     for one in error.errors(include_url=False)[:MAX_PROBLEMS]:
-        told: dict[str, Any] = {"type": one["type"], "loc": [place, *one["loc"]], "msg": one["msg"]}
+        # As clients know it, who compare it with what other servers of this API say.
+        kind = "enum" if one["type"] == "literal_error" else one["type"]
+        told: dict[str, Any] = {"type": kind, "loc": [place, *one["loc"]], "msg": one["msg"]}
         if len(shown := _json(one["input"])) <= MAX_INPUT:
             told["input"] = json.loads(shown)
         if one.get("ctx"):
