@@ -1,95 +1,43 @@
 """Door 1, all that never streams: agents, sessions, and reading events."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
-from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
-from aws_lambda_powertools.event_handler.exceptions import NotFoundError
-from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cueline import bootstrap
-from cueline.doors.access import caller_of
 from cueline.doors.agent_events.errors import error_answer
 from cueline.doors.agent_events.routes import ROUTES, Call, Route
 from cueline.doors.logs import function_logger
-from cueline.errors import CuelineError, RouteNotFound, unexpected
-
-JSON = "application/json"
+from cueline.doors.rest import Asked, Rest, Told
 
 logger = function_logger()
-app = APIGatewayRestResolver()
+rest = Rest(logger, lambda: bootstrap.rest().access, lambda: bootstrap.cors(), error_answer)
 
 
-def request_id() -> str:
-    """API Gateway's own: what a caller sends along proves nothing."""
-    context = app.current_event.get("requestContext") or {}
-    return str(context.get("requestId") or app.lambda_context.aws_request_id)
-
-
-def check_access(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[str]:
-    if app.current_event.path != "/healthz":
-        access = bootstrap.rest().access
-        app.context["caller"] = caller_of(app.current_event.headers, access)
-    return next_middleware(app)
-
-
-def answered(status: int, body: dict[str, Any] | None, headers: dict[str, str]) -> Response[str]:
-    if body is None:
-        return Response(status, body="", headers=headers)  # the emulator trips over a null body
-    return Response(status, JSON, json.dumps(body), headers)
-
-
-def serve(route: Route) -> Callable[..., Response[str]]:
-    def handle(**path: str) -> Response[str]:
-        event = app.current_event
+def serve(route: Route) -> Callable[[Asked], Told]:
+    def answer(asked: Asked) -> Told:
+        event = asked.event
         call = Call(
             ports=bootstrap.rest().ports,
-            request_id=request_id(),
-            caller=app.context["caller"],
-            path=path,
+            request_id=asked.request_id,
+            caller=asked.caller,
+            path=asked.path,
             query=event.query_string_parameters,
             headers=event.headers,
             body=event.body,
             is_base64=bool(event.is_base64_encoded),
         )
-        return answered(route.status, route.answer(call), {"x-request-id": call.request_id})
+        return Told(route.status, route.answer(call))
 
-    return handle
+    return answer
 
 
-app.use(middlewares=[check_access])
+rest.add_health()
 for route in ROUTES:
-    app.route(route.path.replace("{", "<").replace("}", ">"), method=route.method)(serve(route))
-
-
-@app.get("/healthz")
-def healthz() -> Response[str]:
-    return answered(200, {"status": "ok"}, {"x-request-id": request_id()})
-
-
-def failed(error: Exception) -> Response[str]:
-    answer = error_answer(error, request_id())
-    if not isinstance(error, CuelineError):
-        logger.error("unexpected error", extra=unexpected(error))
-    return answered(answer.status, answer.body, answer.headers)
-
-
-def nowhere(_: NotFoundError) -> Response[str]:
-    event = app.current_event
-    return failed(RouteNotFound(f"{event.http_method} {event.path}"[:100]))
-
-
-app.exception_handler(Exception)(failed)
-app.not_found(nowhere)
+    rest.add(route.method, route.path, serve(route))
 
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    response = app.resolve(event, context)
-    for name, value in bootstrap.cors().headers(app.current_event.headers.get("origin")).items():
-        response["multiValueHeaders"][name] = [value]
-    route = f"{event['httpMethod']} {event.get('resource', '')}"
-    logger.info("answered", route=route, status=response["statusCode"], request_id=request_id())
-    return response
+    return rest.handle(event, context)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,15 @@ MAX_PAGE_BYTES = 4_000_000
 """Of one answer, as JSON: a function may give 6 MB."""
 MAX_ECHO = 100
 """Characters of what the caller sent that an error shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """What is answered to an error; `headers` come on top of the content type."""
+
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 def timestamp(ms: int) -> str:

@@ -1,10 +1,9 @@
 """What the door answers when something is refused or fails: one table, one body."""
 
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
-from cueline.doors.shared import MAX_ECHO
+from cueline.doors.shared import MAX_ECHO, ErrorAnswer
 from cueline.errors import (
     CuelineError,
     InvalidRequest,
@@ -38,15 +37,6 @@ STATUS = {
     "unavailable": 503,
 }
 """Error code to HTTP status; any other code is a 500 that tells nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorAnswer:
-    """`headers` come on top of content type and `x-request-id`."""
-
-    status: int
-    body: dict[str, Any]
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 def error_answer(error: Exception, request_id: str) -> ErrorAnswer:

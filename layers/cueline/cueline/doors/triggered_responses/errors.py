@@ -5,9 +5,9 @@ it was: so nothing that must not happen twice may be answered like that once it 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from cueline.doors.shared import ErrorAnswer
 from cueline.errors import CuelineError, InvalidRequest
 
 STATUS = {
@@ -50,15 +50,6 @@ class Unprocessable(InvalidRequest):
 def wrong(place: Sequence[str | int], message: str, kind: str = "value_error") -> Unprocessable:
     """The error of one field; `place` begins with `body` or `query`."""
     return Unprocessable([{"type": kind, "loc": [*place], "msg": message}])
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorAnswer:
-    """`headers` come on top of the content type."""
-
-    status: int
-    body: dict[str, Any]
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 def error_answer(error: Exception, request_id: str) -> ErrorAnswer:
