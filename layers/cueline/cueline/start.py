@@ -1,5 +1,5 @@
 """A function's start, without the garbage collector: modules, models and clients are made then,
-and none of it is garbage, then or later. To look through it again and again is a twentieth of it.
+and none of it is garbage, then or later. To look through it again and again is up to a tenth of it.
 
 Whoever makes them imports this first.
 """
