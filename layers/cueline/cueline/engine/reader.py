@@ -21,6 +21,8 @@ class Reader:
     session: str
     head: Head
     tell: Callable[[Sequence[Recorded]], None] = lambda _: None
+    lags: bool = False
+    """Its looks may miss what has just been written, for half the price: the next one finds it."""
     passed: list[Recorded] = field(default_factory=list)
     """All that came since this reader was made."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -33,7 +35,9 @@ class Reader:
         """Goes to the end of the log; whether anything was new."""
         moved = False
         while not self.state.deleted and (
-            found := self.log.segment(self.session, self.head.incarnation, self.head.at)
+            found := self.log.segment(
+                self.session, self.head.incarnation, self.head.at, lags=self.lags
+            )
         ):
             self.go_past(found)
             moved = True

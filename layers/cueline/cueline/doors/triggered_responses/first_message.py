@@ -14,8 +14,9 @@ from cueline.log.segment import Session
 
 logger = logging.getLogger(__name__)
 
+FIRST_PAUSE = 0.05
 LOOK_EVERY = 0.25
-"""Seconds."""
+"""Seconds between two looks, once it takes longer."""
 
 
 @dataclass(slots=True)
@@ -52,10 +53,11 @@ def first_message(
             pages = read_pages(ports.log, session.id, session.incarnation, accepted.offset, head.at)
             for page in pages:
                 awaited.hear(page)
-        reader = Reader(ports.log, session.id, head, awaited.hear)
+        reader, pause = Reader(ports.log, session.id, head, awaited.hear, lags=True), FIRST_PAUSE
         while not (awaited.over or reader.state.deleted or ports.clock.monotonic() >= until):
             if not reader.look():
-                ports.clock.sleep(LOOK_EVERY)
+                ports.clock.sleep(pause)
+                pause = min(1.5 * pause, LOOK_EVERY)
     except Unavailable as error:
         logger.warning("A trigger's message was not waited for", extra=unexpected(error))
     return awaited.message
