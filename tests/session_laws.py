@@ -3,10 +3,9 @@
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cueline.log.conversation import Said, conversation
 from cueline.log.events import (
     Answered,
     AsideBegan,
@@ -20,6 +19,7 @@ from cueline.log.events import (
     InputsWithdrawn,
     ModelCalled,
     PartlyAnswered,
+    Posted,
     Recorded,
     SkillLoaded,
     ToolInput,
@@ -28,18 +28,21 @@ from cueline.log.events import (
     TurnBegan,
     TurnFailed,
     TurnInterrupted,
+    TurnReady,
     TurnSuspended,
 )
 from cueline.log.fold import fold
 from cueline.log.segment import Segment
 from cueline.log.state import State, Turn, covered, offsets, steering, waiting_asides
-from tests.history import problems_of
+from tests.shown_laws import judge_what_is_shown
 from tests.simulated_work import SUMMARY_WORD, TOOLS, Ran, number_in
+from tests.status_laws import Statuses
+from tests.trigger_laws import Policies, Speaking
 
 CUTS = int(os.environ.get("PROTOCOL_CUTS", "8"))
 """Places of one log at which its conversation is judged."""
 ENDINGS = Answered | Finished | TurnFailed | TurnInterrupted | InputsFailed | InputsWithdrawn
-FREE = (TurnBegan, AsideBegan, PartlyAnswered, ModelCalled)
+FREE = (TurnBegan, AsideBegan, PartlyAnswered, ModelCalled, TurnReady)
 """Events with a turn that need not run."""
 NEVER = 1 << 62
 
@@ -50,6 +53,9 @@ def name_of(given: Input) -> str:
         return given.texts[0]
     if given.decision:
         return given.decision.note
+    if given.trigger:
+        follows, scheduled = given.trigger.follows, given.trigger.scheduled
+        return given.digest or f"{follows} {scheduled} {given.trace * bool(given.trigger.during)}"
     return given.compact.message if given.compact else ""
 
 
@@ -72,12 +78,16 @@ class Life:
 @dataclass
 class Judge:
     ran: Sequence[Ran]
+    policies: Policies
     seen: Counter[str] = field(default_factory=Counter)
     state: State = field(default_factory=State)
     events: list[Recorded] = field(default_factory=list)
     names: dict[str, int] = field(default_factory=dict)
+    """Of inputs, and of what is left to people."""
     ends: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     """Input -> the offsets of the events that ended it."""
+    put_off: dict[int, int] = field(default_factory=dict)
+    """And of the newest that suspended its turn."""
     begun: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Turn -> the inputs that it began with."""
     calls: dict[int, Life] = field(default_factory=lambda: defaultdict(Life))
@@ -87,6 +97,10 @@ class Judge:
     told: Counter[str] = field(default_factory=Counter)
     """Turn -> how often it was said that it was interrupted, or how far it had come."""
     taken_over: Turn | None = None
+
+    def __post_init__(self) -> None:
+        self.speaking = Speaking(self.policies, self.events, self.seen)
+        self.statuses = Statuses()
 
     def read(self, segments: Sequence[Segment]) -> None:
         for segment in segments:
@@ -100,10 +114,16 @@ class Judge:
                 self._protocol(before, event)
                 self._inputs(before, recorded.offset, event)
                 self._calls(before, recorded.offset, event)
+                self.speaking.note(before, recorded.offset, event)
+                self.statuses.note(before, recorded)
+            self.statuses.segment_ends()
+            self.speaking.segment_ends(segment, self._made)
             assert self.state == segment.state, "carried state equals the reduce of all events"
 
-    def rest(self, acknowledged: set[str]) -> None:
+    def rest(self, acknowledged: set[str], scheduled: set[str]) -> None:
         """Nothing is left to do."""
+        self.speaking.rest(self.state, scheduled)
+        self.statuses.rest(self.state)
         assert all(len(how) == 1 for how in self.ends.values()), "an input ends once"
         self._runs()
         self._conversations()
@@ -116,7 +136,8 @@ class Judge:
         for name in acknowledged:
             assert name in self.names, "an acknowledged input is in the log"
             offset = self.names[name]
-            assert self.ends[offset] or offset in waits, "an acknowledged input is not lost"
+            known = self.ends[offset] or isinstance(self.events[offset].event, Posted)
+            assert known or offset in waits, "an acknowledged input is not lost"
         for call in self.state.suspended:
             life = self.calls[self.numbers[call]]
             assert life.made[-1][1].approval, "what waits needs approval"
@@ -166,8 +187,10 @@ class Judge:
     def _inputs(self, before: State, at: int, event: Event) -> None:
         match event:
             case Input():
-                assert name_of(event) not in self.names, "no input is doubled"
+                assert self._is_new(event, at), "no input is doubled"
                 self.names[name_of(event)] = at
+            case Posted():
+                self.names[event.text] = at
             case TurnSuspended() | Answered() | Finished() | TurnFailed() | TurnInterrupted():
                 running = before.running(event.turn)
                 assert running
@@ -181,10 +204,19 @@ class Judge:
                 self.ends[offset].append(at)
         text = getattr(event, "text", "")
         assert SUMMARY_WORD not in text, "a summary is no answer"
-        if isinstance(event, Finished):
+        if isinstance(event, Finished) and before.mode == "auto":
             for offset in event.inputs:
                 given = self._input(offset)
-                assert given.compact or given.policy == "silent", "who asks is answered"
+                asks = given.policy != "silent" and not given.compact and not given.trigger
+                assert not asks, "who asks is answered"
+
+    def _is_new(self, given: Input, at: int) -> bool:
+        """Or a trigger that is asked for anew, and not by its client's own retry."""
+        known = self.names.get(name_of(given))
+        if known is None:
+            return True
+        ended = (*self.ends.get(known, ()), self.put_off.get(known))
+        return bool(given.trigger) and self.speaking.may_come_again(known, ended[0], at)
 
     def _input(self, offset: int) -> Input:
         event = self.events[offset].event
@@ -213,6 +245,7 @@ class Judge:
                 life.outputs.append(event)
                 self.seen["unknown outcome"] += "unknown" in getattr(event, "output", "")
             case TurnSuspended():
+                self.put_off.update((offset, at) for offset in event.inputs)
                 for call in event.calls:
                     assert not self.calls[self.numbers[call]].outputs, "what has run waits no more"
             case Answered() | Finished():
@@ -221,6 +254,9 @@ class Judge:
                         assert life.outputs, "who is answered has all outputs"
             case Compacted():
                 self._covered(event)
+
+    def _made(self, call: str) -> int:
+        return self.calls[self.numbers[call]].made[-1][0]
 
     def _of(self, life: Life) -> set[int]:
         """The inputs of all turns in which the call stands."""
@@ -257,26 +293,7 @@ class Judge:
         return min(self.ends.get(offset, [NEVER]))
 
     def _conversations(self) -> None:
-        events = self.events
-        step = max(1, len(events) // CUTS)
-        for cut in {*range(step, len(events), step), len(events)}:
-            items = conversation(events[:cut])
-            found = problems_of(items)
-            assert not found, f"after {cut} events a provider refuses: {found[0]}"
-            said = Counter(item.text for item in items if isinstance(item, Said))
-            for text, times in self._shown(events[:cut]).items():
-                assert said[text] == times, (
-                    f"after {cut} events {text!r} is said {said[text]} times"
-                )
-
-    def _shown(self, events: Sequence[Recorded]) -> Mapping[str, int]:
-        """How often the model must see each text of an input that a turn has ended."""
-        found = [r.event for r in events if isinstance(r.event, Compacted)]
-        return {
-            name_of(self._input(offset)): not (found and found[-1].covers(offset))
-            for offset in self.names.values()
-            if self._input(offset).texts and self._ended(offset) < len(events)
-            if not isinstance(
-                self.events[self._ended(offset)].event, InputsFailed | InputsWithdrawn
-            )
-        }
+        count = len(self.events)
+        step = max(1, count // CUTS)
+        for cut in {*range(step, count, step), count}:
+            judge_what_is_shown(self.events, cut, self._ended)

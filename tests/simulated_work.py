@@ -21,6 +21,7 @@ from cueline.engine.tools import ToolResult, ToolSpec
 from cueline.errors import ModelError
 from cueline.log.events import ToolInput
 from cueline.log.segment import Session
+from cueline.log.triggers import SILENCE
 from tests.history import problems_of_chat, problems_of_responses
 from tests.simulation import Killed, Process, World
 
@@ -34,6 +35,8 @@ TOOLS = {
 SKILL = "manners"
 SUMMARY_WORD = "summary "
 """Of which all summaries consist, and no answer."""
+STILL_AT_WORK = "Say that you are still at work."
+"""What hosts ask for by themselves while tools run."""
 
 
 def number_in(arguments: str) -> int:
@@ -88,11 +91,15 @@ class Model:
         self.work.refused += problems_of_chat(chat._body(request))
         self.work.refused += problems_of_responses(responses._body(request))
         last = {item.text for item in request.items[-1:] if isinstance(item, Said)}
-        for chunk in self._answer(request):
+        asked = next((text for text in last if SILENCE in text), "")
+        if STILL_AT_WORK in asked and request.tools:
+            self.work.refused.append("a turn is asked to buy time for itself")
+        silent = asked and r.random() < 0.2
+        for chunk in [TextDelta(SILENCE)] if silent else self._answer(request):
             self.me.pause()
             if r.random() < 0.3:
                 self.me.sleep(r.uniform(0, 70))
-            if last & self.work.poison:
+            if last & self.work.poison or any(f"- {p}" in asked for p in self.work.poison):
                 raise Killed
             if world.storm and r.random() < 0.05:
                 raise ModelError("model_unavailable", "Down.", retryable=True)

@@ -28,6 +28,7 @@ from cueline.log.events import (
     TurnSuspended,
 )
 from cueline.log.segment import Segment, Session, Tail
+from tests.second_door import SecondDoor
 from tests.session_laws import Judge, name_of
 from tests.simulated_work import SKILL, Model, Toolbox, Workplace, beside, number_in
 from tests.simulation import Process, World
@@ -53,6 +54,9 @@ class Story:
     def __post_init__(self) -> None:
         self.witness = Witness(self.world, self._note)
         self.work = Workplace(self.world, self.witness.head)
+        self.door = SecondDoor(
+            self.world, self.ports, self._later, self.work.poison, self.acknowledged
+        )
         self.window = self.world.random.choice([400_000, 400_000, 6_000, 2_000])
         self.decisions = 0
 
@@ -62,9 +66,9 @@ class Story:
 
     def _tell(self) -> None:
         world, r = self.world, self.world.random
-        world.store.agents.create(self._agent())
-        sessions.create(world.store, Session("a", "s", 0, "S", 0), "")
-        for n in range(r.randint(1, 8)):
+        world.store.agents.create(self.door.plan(self._agent()))
+        sessions.create(world.store, self._session(), "")
+        for n in range(r.randint(0, 3) if self.door.used else r.randint(1, 8)):
             self._plan_input(f"input {n}")
             if r.random() < 0.1:
                 self._later(self.interrupt)
@@ -79,6 +83,9 @@ class Story:
         world.start(self.post_last)
         world.run(self.handle, storm=0)
         assert any(name == LAST for _, name in self.acknowledged), "the next message is answered"
+
+    def _session(self) -> Session:
+        return Session("a", "s", 0, "S", 0, follow_ups=self.door.follow_ups)
 
     def _agent(self) -> Agent:
         """Of one step, or of two that follow each other."""
@@ -140,6 +147,7 @@ class Story:
     def _note(self, segment: Segment, incarnation: int) -> None:
         """Called with each segment that is written."""
         for event in segment.events:
+            self.door.note(event)
             for call in event.calls if isinstance(event, TurnSuspended) else ():
                 self._plan_decisions(call)
 
@@ -185,7 +193,7 @@ class Story:
 
     def post_last(self, me: Process) -> None:
         with suppress(Conflict):
-            sessions.create(self.ports(me), Session("a", "s", 0, "S", 0), "")
+            sessions.create(self.ports(me), self._session(), "")
         self.post(me, Input(texts=(LAST,), digest=LAST), queues=False)
 
     def leave(self, me: Process, host: Process, caller: Caller) -> None:
@@ -249,7 +257,7 @@ class Story:
             sessions.delete(ports, "a", "s", "")
             self.deleted.add(session.incarnation)
             if self.world.random.random() < 0.7:
-                sessions.create(ports, Session("a", "s", 0, "S", 0), "")
+                sessions.create(ports, self._session(), "")
         except (NotFound, Conflict, TooManyPending):
             pass
 
@@ -261,12 +269,16 @@ class Story:
     # --- the laws --------------------------------------------------------------------------------
 
     def check(self) -> Counter[str]:
-        seen: Counter[str] = Counter({"decided too late": self.too_late})
+        seen = Counter({"decided too late": self.too_late, "repeated": self.door.repeats})
         assert not self.work.refused, self.work.refused[0]
         for incarnation, segments in self.witness.written.items():
-            judge = Judge([ran for ran in self.work.ran if ran.incarnation == incarnation])
+            ran = [ran for ran in self.work.ran if ran.incarnation == incarnation]
+            judge = Judge(ran, self.door.policies)
             judge.read(segments)
-            judge.rest({name for made, name in self.acknowledged if made == incarnation})
+            judge.rest(
+                {name for made, name in self.acknowledged if made == incarnation},
+                {name for made, name in self.door.scheduled if made == incarnation},
+            )
             seen += judge.seen
         self._check_sweeps()
         return seen

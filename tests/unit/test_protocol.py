@@ -14,7 +14,9 @@ WHAT_HAPPENS = (
     *("answered", "turn_handed_over", "turn_abandoned", "inputs_taken", "inputs_failed"),
     *("aside_began", "turn_interrupted", "partly_answered", "turn_failed", "session_deleted"),
     *("ran", "unknown outcome", "turn_suspended", "approve", "edit", "reject", "decided too late"),
-    *("compacted", "finished", "skill_loaded", "step_changed"),
+    *("compacted", "finished", "skill_loaded", "step_changed", "turn_typing", "turn_ready"),
+    *("followed up", "came at its time", "time bought", "repeated"),
+    *("posted", "mode_changed", "events_removed", "inputs_withdrawn"),
 )
 
 
