@@ -50,7 +50,7 @@ from cueline.log.events import (
     erased,
 )
 from cueline.log.fold import reduce
-from cueline.log.state import State, Turn, covered, interruption, offsets, steering
+from cueline.log.state import State, Turn, covered, interruption, offsets, ready, steering
 
 CODES = ("context_limit_exceeded", "model_refused", "model_timeout")
 POLICIES: Sequence[Policy] = ("enqueue", "coalesce", "interrupt", "steer", "silent", "aside")
@@ -66,8 +66,8 @@ class Walk:
         """Nothing happens that puts a system's message or a second user's where strict templates
         have none: no context from applications, no notes on decisions, no steps. And nothing is
         hidden that a turn still works with."""
-        self.asked: Callable[[], None] = lambda: None
-        """Called whenever a model is asked for an answer."""
+        self.asked: Callable[[str], None] = lambda _: None
+        """Called with the turn whenever a model is asked for an answer."""
         self.tape = iter(numbers)
         self.events: list[Event] = []
         self.marks: dict[int, Mark] = {}
@@ -204,8 +204,7 @@ class Walk:
                 for call in calls[: self.choose([1, 2, 3])]:
                     self.put_out(turn, call)
             case Suspend(calls):
-                names = tuple(call.call for call in calls)
-                self.add(TurnSuspended(turn=turn.id, inputs=covered(self.state, turn), calls=names))
+                self.end(turn, TurnSuspended, calls=tuple(call.call for call in calls))
             case LoadSkills(skills):
                 for skill in skills:
                     content = self.word("skill")
@@ -216,7 +215,7 @@ class Walk:
                     if not done.answers:
                         self.fail(turn, "nothing_to_compact")
             case Finish():
-                self.add(Finished(turn=turn.id, inputs=covered(self.state, turn)))
+                self.end(turn, Finished)
             case Stop(code):
                 self.fail(turn, code)
             case _:
@@ -236,9 +235,10 @@ class Walk:
         self.add(ToolOutput(turn=turn.id, call=call.call, tool=tool, output=output))
 
     def fail(self, turn: Turn, code: str, text: str = "") -> None:
-        failed: dict[str, Any] = {"code": code, "message": "", "retryable": False}
-        done = covered(self.state, turn)
-        self.add(TurnFailed(turn=turn.id, inputs=done, text=text, **failed))
+        self.end(turn, TurnFailed, code=code, message="", retryable=False, text=text)
+
+    def end(self, turn: Turn, how: Callable[..., Event], **more: Any) -> None:
+        self.add(how(turn=turn.id, inputs=covered(self.state, turn), **more), *ready(turn))
 
     def sum_up(self, turn: Turn, up_to: int | None = None) -> bool:
         """Begins it, or stores what was begun: others may write in between."""
@@ -256,7 +256,7 @@ class Walk:
         if turn.id in self.cuts:
             self.sum_up(turn)
             return
-        self.asked()
+        self.asked(turn.id)
         self.speaking.add(turn.id)
         if self.choose([0, 0, 1]):
             self.add(Thinking(turn=turn.id, text=self.word("thought")))
@@ -270,8 +270,7 @@ class Walk:
         self.choose(ways)(turn)
 
     def answer(self, turn: Turn) -> None:
-        text = self.choose(["", self.word("answer")])
-        self.add(Answered(turn=turn.id, inputs=covered(self.state, turn), text=text))
+        self.end(turn, Answered, text=self.choose(["", self.word("answer")]))
 
     def change_step(self, turn: Turn) -> None:
         self.add(

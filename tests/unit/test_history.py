@@ -13,11 +13,13 @@ from cueline.engine.model import ModelRequest
 from cueline.log import conversation as module
 from cueline.log.conversation import Item, Said, conversation
 from cueline.log.events import (
+    Acknowledged,
     Answered,
     AsideBegan,
     Compacted,
     Decision,
     Event,
+    EventsRemoved,
     Finished,
     Input,
     InputsFailed,
@@ -25,7 +27,9 @@ from cueline.log.events import (
     InputsTaken,
     InputsWithdrawn,
     Mark,
+    ModeChanged,
     PartlyAnswered,
+    Posted,
     Recorded,
     SkillLoaded,
     Spoke,
@@ -33,14 +37,18 @@ from cueline.log.events import (
     Thinking,
     ToolInput,
     ToolOutput,
+    TriggerScheduled,
     TurnAbandoned,
     TurnBegan,
     TurnFailed,
     TurnHandedOver,
     TurnInterrupted,
+    TurnReady,
     TurnSuspended,
+    TurnTyping,
     erased,
 )
+from cueline.log.triggers import Guideline, Trigger
 from local.practice import chat_wire, responses_request
 from tests.history import problems_of
 
@@ -69,8 +77,28 @@ decisions = st.builds(
     note=texts,
     arguments=arguments,
 )
+triggers = st.sampled_from([Trigger(), Trigger(guidelines=(Guideline(action="x"),), during="t1")])
+said: dict[str, Any] = {"texts": st.tuples(texts), "source": st.sampled_from(["user", "system"])}
 events: st.SearchStrategy[Event] = st.one_of(
-    st.builds(Input, texts=st.tuples(texts), source=st.sampled_from(["user", "system"])),
+    st.builds(Input, **said),
+    st.builds(Input, trigger=triggers, source=st.just("system")),
+    st.builds(
+        Posted,
+        kind=st.sampled_from(["message", "message", "message", "status", "custom"]),
+        source=st.sampled_from(["user", "person", "on_behalf"]),
+        text=texts,
+    ),
+    st.builds(EventsRemoved, first=st.integers(0, 30)),
+    st.sampled_from(
+        [
+            Acknowledged(input=0),
+            ModeChanged(mode="manual"),
+            ModeChanged(mode="auto"),
+            TriggerScheduled(due=0, trigger=Trigger()),
+            TurnTyping(turn="t1"),
+            TurnReady(turn="t1", trace="x"),
+        ]
+    ),
     st.builds(Input, policy=st.just("decision"), call=calls, decision=decisions),
     st.builds(TurnBegan, turn=turns, inputs=inputs),
     st.builds(AsideBegan, turn=turns, inputs=inputs),
@@ -127,7 +155,9 @@ logs = st.builds(log, happenings, marks)
 
 
 def any_cut_is_taken(happened: Sequence[Recorded], start: int, stop: int) -> None:
-    assert problems_of(conversation(happened[start:stop])) == []
+    cut = happened[start:stop]
+    assert problems_of(conversation(cut)) == []
+    assert problems_of(conversation(cut, asked="t1")) == []
 
 
 test_any_cut_of_any_log_is_taken_by_both_apis = given(logs, st.integers(0, 3), st.integers(0, 33))(

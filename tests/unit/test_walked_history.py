@@ -313,6 +313,7 @@ WRONG_CONTENTS: list[tuple[object, str, object]] = [
     (module, "_begun", nothing_inherited),
     (module._Block, "shown", lambda block: block.did),
     (module, "since_compaction", lambda events: ((), tuple(events))),
+    (module, "remaining", tuple),
     (Compacted, "covers", lambda compacted, offset: offset <= compacted.up_to),
 ]
 
