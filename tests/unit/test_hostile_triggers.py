@@ -27,10 +27,11 @@ from cueline.log.events import (
     erased,
 )
 from cueline.log.state import MAX_TRIES
+from cueline.log.triggers import FollowUp
 from tests.tooling import calls
 from tests.unit.test_hostile_turns import put
 from tests.unit.test_triggers import BUY_TIME, FOLLOW_UP, LADDER, Room, of, slow
-from tests.unit.test_turns import SESSION, texts
+from tests.unit.test_turns import LEASE, SESSION, texts
 
 
 @pytest.fixture
@@ -84,6 +85,14 @@ def test_a_turn_between_two_hosts_ends_as_one_that_runs_does(room: Room) -> None
     assert after_removal(room) == [TurnReady(trace="t1")]
     room.deliver()
     assert room.answers() == []
+
+
+def test_all_that_a_turn_between_two_hosts_had_taken_ends_with_a_removal(room: Room) -> None:
+    room.customer("one", "t1")
+    room.customer("two", "t2")
+    put(room, TurnBegan(turn="t", inputs=(0, 2), trace="t2"), TurnHandedOver(turn="t"))
+    remove(room, 5)
+    assert of(InputsWithdrawn, room.log()) == [InputsWithdrawn(inputs=(0, 2))]
 
 
 def test_what_a_turn_had_said_until_its_removal_is_not_told_afterwards(room: Room) -> None:
@@ -237,3 +246,35 @@ def test_what_is_erased_of_a_trigger_for_later_says_nothing() -> None:
     assert "Ask" not in left.model_dump_json()
     assert isinstance(left, TriggerScheduled)
     assert (left.due, left.digest, left.trigger.kind) == (1, "d", "guided")
+
+
+def test_whoever_was_told_of_a_turn_is_not_told_again_when_tried_alone(room: Room) -> None:
+    room.customer("one", "t1")
+    put(room, TurnBegan(turn="t", inputs=(0,), trace="t1"), TurnHandedOver(turn="t"))
+    room.customer("two", "t2")
+    for n in range(MAX_TRIES):
+        at = len(room.log())
+        put(room, *plan(room.ports.log.tail("a.s").head.state, at, [f"u{n - 1}"], f"u{n}"))
+    put(room, TurnAbandoned(turn=f"u{MAX_TRIES - 1}"))
+    room.deliver()
+    assert [e.trace for e in of(TurnBegan, room.log()) if not e.again] == ["t1", "t2"]
+
+
+# --- timers --------------------------------------------------------------------------------------
+
+
+def test_a_timer_of_hours_that_came_too_early_comes_again(room: Room) -> None:
+    room.change(follow_ups=(FollowUp(after_seconds=3_600),))
+    room.customer("hello")
+    room.deliver()
+    room.clock.sleep(3_590)
+    at = room.trigger(FOLLOW_UP)
+    put(room, TurnBegan(turn="t", inputs=(at,), trace="trace"))
+    room.after(20)  # the timer finds the agent at work
+    put(room, Finished(turn="t", inputs=(at,)))
+    for _ in range(10):
+        room.after(LEASE)  # all that is on its way for the case that somebody dies
+    assert room.sent == []
+    room.after(3_600)
+    follows = [i.trigger.follows for i in of(Input, room.log()) if i.trigger]
+    assert follows == [None, 5]

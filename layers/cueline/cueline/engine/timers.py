@@ -75,14 +75,15 @@ def wake_at(ports: Ports, wake_up: WakeUp, due: int) -> None:
     if delay <= LONGEST_DELAY:
         ports.wake_ups.send(wake_up, delay)
     else:
-        ports.schedules.at(_name(wake_up), due, wake_up)
+        ports.schedules.at(_name(wake_up, due), due, wake_up)
 
 
-def _name(wake_up: WakeUp) -> str:
-    """After session and offset, so that who arms twice arms once."""
+def _name(wake_up: WakeUp, due: int) -> str:
+    """After session, offset and time, so that who arms twice arms once; but one that has come, and
+    could not be followed, is armed for a later time again."""
     incarnation, offset = wake_up.triggers or (0, 0)
-    digest = hashlib.sha256(wake_up.session.encode()).hexdigest()[:32]
-    return f"{digest}-{incarnation:x}-{offset}"
+    digest = hashlib.sha256(wake_up.session.encode()).hexdigest()[:24]
+    return f"{digest}-{incarnation:x}-{offset}-{due // 1000:x}"
 
 
 def schedule(
