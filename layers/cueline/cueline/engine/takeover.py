@@ -53,5 +53,5 @@ def begun(turn: str, batch: Sequence[Waiting]) -> TurnBegan:
 def _told(inputs: Sequence[Waiting]) -> dict[str, Any]:
     """What whoever is told of the turn wants to know of its begin."""
     trace = trace_of(inputs)
-    again = any(i.begun and i.trace == trace for i in inputs)
+    again = any(i.told and i.trace == trace for i in inputs)
     return {"trace": trace, "again": again} if trace else {}

@@ -195,7 +195,7 @@ def _split(
 def _again(state: State, turn: Turn) -> tuple[Waiting, ...]:
     """What is waiting once the turn's inputs wait too, in their old places."""
     # Of a turn that is told only who has its trace has been told that it began.
-    begun = tuple(replace(i, begun=i.trace == turn.trace) for i in turn.inputs)
+    begun = (replace(i, begun=True, told=i.told or i.trace == turn.trace) for i in turn.inputs)
     return tuple(sorted((*state.pending, *begun), key=lambda i: i.offset))
 
 

@@ -43,7 +43,9 @@ class Waiting:
     kind: InputKind = "message"
     trace: str = ""
     begun: bool = False
-    """A turn that was told under its trace had taken it, and came to no end."""
+    """A turn had taken it, and came to no end."""
+    told: bool = False
+    """That such a turn had begun was told under its trace."""
 
     @property
     def asks(self) -> bool:
