@@ -431,12 +431,12 @@ def test_a_follower_outlives_a_lost_look(bench: Delayed) -> None:
     running.run(lambda _: None)
     segment, lost = bench.ports.log.segment, iter([True, True])
 
-    def sometimes(*place: Any) -> Any:
+    def sometimes(*place: Any, **more: Any) -> Any:
         if next(lost, False):
             raise Unavailable("Busy.")
-        return segment(*place)
+        return segment(*place, **more)
 
-    bench.ports.log.segment = sometimes  # type: ignore[method-assign,assignment]
+    bench.ports.log.segment = sometimes  # type: ignore[method-assign]
     assert isinstance(waiting.run(lambda _: None)[-1].event, Answered)
 
 
@@ -513,7 +513,7 @@ def test_a_turn_whose_window_cannot_be_read_is_begun_again(bench: Delayed) -> No
             raise Unavailable("Busy.")
         return read(*place)
 
-    bench.ports.log.read = sometimes  # type: ignore[method-assign,assignment]
+    bench.ports.log.read = sometimes  # type: ignore[method-assign]
     assert isinstance(waiting.run(lambda _: None)[-1].event, Answered)
     assert bench.ports.log.tail(SESSION).head.state.tries == {}
 
