@@ -513,7 +513,7 @@ def test_a_turn_whose_window_cannot_be_read_is_begun_again(bench: Delayed) -> No
             raise Unavailable("Busy.")
         return read(*place)
 
-    bench.ports.log.read = sometimes  # type: ignore[method-assign]
+    bench.ports.log.read = sometimes  # type: ignore[method-assign,assignment]
     assert isinstance(waiting.run(lambda _: None)[-1].event, Answered)
     assert bench.ports.log.tail(SESSION).head.state.tries == {}
 
