@@ -193,6 +193,19 @@ def test_a_trigger_that_comes_again_after_its_removal_is_a_new_one(room: Room) -
     assert len(room.answers()) == 2
 
 
+# --- people --------------------------------------------------------------------------------------
+
+
+def test_what_was_left_to_people_asks_for_nothing_any_more(room: Room) -> None:
+    room.customer("one")
+    change_mode(room.ports, room.found(), "manual", "t")
+    change_mode(room.ports, room.found(), "auto", "t")
+    room.trigger(BUY_TIME.model_copy(update={"during": "gone"}))
+    room.deliver()
+    assert room.model.asked == []
+    assert [e.inputs for e in of(Finished, room.log())] == [(0, 4)]
+
+
 # --- follow-ups ----------------------------------------------------------------------------------
 
 

@@ -120,7 +120,9 @@ def work(events: Sequence[Recorded], state: State, turn: str) -> Work:
     own = [r for r in events if r.offset >= first]
     inputs = {r.offset: r.event for r in own if r.offset in offsets and isinstance(r.event, Input)}
     counts = _counted(own, _turns(own, offsets))
-    asked = [i for i in inputs.values() if i.policy != "silent"]
+    # What was left to people asks for nothing any more, whatever its event says.
+    silent = {waiting.offset for waiting in mine.inputs if not waiting.asks}
+    asked = [i for o, i in inputs.items() if i.policy != "silent" and o not in silent]
     wanted = (skill for i in inputs.values() for skill in i.skills)
     return Work(
         calls=_open(counts, inputs),
