@@ -117,7 +117,8 @@ class Judge:
                 self.speaking.note(before, recorded.offset, event)
                 self.statuses.note(before, recorded)
             self.statuses.segment_ends()
-            self.speaking.segment_ends(segment, self._made)
+            taken = {offset for inputs in self.begun.values() for offset in inputs}
+            self.speaking.segment_ends(segment, taken, self._made)
             assert self.state == segment.state, "carried state equals the reduce of all events"
 
     def rest(self, acknowledged: set[str], scheduled: set[str]) -> None:

@@ -1,7 +1,7 @@
 """The laws of an agent that speaks by itself, and of people beside it, judged by the log alone."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cueline.log.events import (
@@ -152,15 +152,19 @@ class Speaking:
         age = self.events[again].created_at - ended.created_at
         return age >= FAILURE_MS or again - ended.offset > REPEATABLE_EVENTS
 
-    def segment_ends(self, segment: Segment, made: Callable[[str], int]) -> None:
-        """`made` gives the offset at which a call stands last."""
+    def segment_ends(
+        self, segment: Segment, taken: Iterable[int], made: Callable[[str], int]
+    ) -> None:
+        """`taken` are inputs that a turn has begun with; `made` is where a call stands last."""
         state = segment.state
         for event in segment.events:
             if not isinstance(event, EventsRemoved):
                 continue
             assert not state.turns, "nothing runs on what was removed"
             suspended = (o for inputs in state.suspended.values() for o in inputs)
-            waits = (*(i.offset for i in state.pending), *suspended, *state.scheduled)
+            pending = {i.offset for i in state.pending}
+            assert not pending.intersection(taken), "nor does what is between two hosts"
+            waits = (*pending, *suspended, *state.scheduled)
             assert all(offset < event.first for offset in waits), "and nothing of it waits"
             assert all(made(call) < event.first for call in state.suspended), "nor for a decision"
 
