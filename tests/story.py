@@ -17,7 +17,7 @@ from cueline.engine.interrupt import interrupt
 from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.turn import Limits
 from cueline.engine.worker import Worker
-from cueline.errors import CallNotWaiting, Conflict, NotFound, TooManyPending
+from cueline.errors import CallNotWaiting, Conflict, NotFound, TooManyPending, Unavailable
 from cueline.log.events import (
     CompactionAsked,
     Decision,
@@ -194,7 +194,9 @@ class Story:
     def post_last(self, me: Process) -> None:
         with suppress(Conflict):
             sessions.create(self.ports(me), self._session(), "")
-        self.post(me, Input(texts=(LAST,), digest=LAST), queues=False)
+        while not any(name == LAST for _, name in self.acknowledged):
+            with suppress(Unavailable):  # the others had twenty seconds, and none of them luck
+                self.post(me, Input(texts=(LAST,), digest=LAST), queues=False)
 
     def leave(self, me: Process, host: Process, caller: Caller) -> None:
         """The caller's time is over; then the platform may stop the process that hosts."""
