@@ -5,6 +5,10 @@ _AGENT = (
     '"first_step":{"name":"main","instructions":[{"type":"inline","name":"main",'
     '"template":"You are a kind guide."}],"output_parser":{"type":"default"}}}'
 )
+_TRIGGER = (
+    '{"kind":"message","source":"ai_agent","guidelines":[{"action":"Ask how you can help",'
+    '"rationale":"follow_up"}]}'
+)
 _MESSAGE = '{"messages":[{"type":"text","content":"Hello!"}],"stream_response":true}'
 
 
@@ -30,8 +34,9 @@ def ready(url: str, *, checked: bool) -> str:
     key = '-H "x-api-key: $KEY" ' if checked else ""
     base, post = f"{url}/v2/agents", f"{key}-H 'content-type: application/json' -d"
     return (
-        f"\nCueline is ready at {url}. Three commands to try:\n"
+        f"\nCueline is ready at {url}. Four commands to try; the last has the agent speak first:\n"
         f"  curl {base} {post} '{_AGENT}'\n"
         f'  curl {base}/guide/sessions {post} \'{{"key":"first"}}\'\n'
-        f"  curl -N {base}/guide/sessions/first/events {post} '{_MESSAGE}'"
+        f"  curl -N {base}/guide/sessions/first/events {post} '{_MESSAGE}'\n"
+        f"  curl {url}/sessions/guide.first/events {post} '{_TRIGGER}'"
     )
