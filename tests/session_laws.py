@@ -206,9 +206,10 @@ class Judge:
         text = getattr(event, "text", "")
         assert SUMMARY_WORD not in text, "a summary is no answer"
         if isinstance(event, Finished) and before.mode == "auto":
-            for offset in event.inputs:
+            silent = {i.offset for t in before.turns for i in t.inputs if not i.asks}
+            for offset in set(event.inputs) - silent:
                 given = self._input(offset)
-                asks = given.policy != "silent" and not given.compact and not given.trigger
+                asks = given.policy != "silent" and given.kind in ("message", "decision")
                 assert not asks, "who asks is answered"
 
     def _is_new(self, given: Input, at: int) -> bool:
