@@ -49,10 +49,10 @@ def _inputs(
         text = told(event.trigger) if event.trigger else event.texts[0]
         end = ended(recorded.offset)
         how = events[end].event if end < cut else None
-        if event.trigger and isinstance(how, Finished):
-            continue  # nothing was said to it, and it is not told again
         over = how and not isinstance(how, InputsFailed | InputsWithdrawn)
-        if over and not (event.trigger and gone(end)):
+        # A trigger that nothing was said to is not told again, but for what was done about it.
+        silent = event.trigger and (isinstance(how, Finished) or gone(end))
+        if over and not silent:
             must[text] += not gone(recorded.offset)
         else:
             may[text] += 1
