@@ -36,9 +36,11 @@ from cueline.log.events import (
     TurnHandedOver,
     TurnInterrupted,
     TurnSuspended,
+    events_from_json,
+    events_to_json,
 )
 from cueline.log.fold import reduce
-from cueline.log.state import State, covered
+from cueline.log.state import State, covered, state_from_json, state_to_json
 from tests.history import problems_of, problems_of_templates
 from tests.speaking_walks import SpeakingWalk
 from tests.walks import words_in
@@ -279,6 +281,15 @@ def test_what_is_erased_says_nothing_and_changes_no_state(numbers: Sequence[int]
     for recorded in log:
         if recorded.mark == "erased":
             assert words_in(recorded.event.model_dump_json()) == []
+
+
+@given(tapes)
+def test_what_is_stored_of_a_session_comes_back_the_same(numbers: Sequence[int]) -> None:
+    walk = SpeakingWalk(numbers)
+    for _ in walk.steps():
+        pass
+    assert list(events_from_json(events_to_json(walk.events))) == walk.events
+    assert state_from_json(state_to_json(walk.state)) == walk.state
 
 
 # --- the properties can fail ---------------------------------------------------------------------
