@@ -283,7 +283,12 @@ def test_time_is_bought_beside_a_slow_tool_and_heard_before_the_answer(room: Roo
 def test_by_policy_a_word_is_said_when_a_tool_takes_long_and_only_once(room: Room) -> None:
     def meanwhile() -> None:
         room.clock.sleep(6)
-        until(lambda: room.deliver() or room.answers())  # the host sends a wake-up for it
+
+        def said() -> bool:
+            room.deliver()  # once the host has sent a wake-up for it
+            return bool(room.answers())
+
+        until(said)
         room.clock.sleep(60)
         time.sleep(0.6)  # the host looks four times a second
 
