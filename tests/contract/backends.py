@@ -16,7 +16,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError
 from moto import mock_aws
-from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.responses import DynamoHandler
 
 from cueline.adapters.aws import client_config
 from cueline.adapters.dynamodb import (
@@ -260,16 +260,15 @@ def cancelled(backend: Backend, *answers: list[str]) -> Iterator[list[int]]:
 
 
 def atomic_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As they are in DynamoDB: moto checks a condition and writes in two steps."""
-    lock = threading.RLock()
-    for name in ("get_item", "put_item", "query", "transact_write_items", "update_item"):
-        call = getattr(DynamoDBBackend, name)
+    """As they are in DynamoDB: moto checks a condition and writes in two steps, and puts its
+    answers together from items that others are changing."""
+    lock, call = threading.RLock(), DynamoHandler.call_action
 
-        def atomic(*args: Any, call: Callable[..., Any] = call, **more: Any) -> Any:
-            with lock:
-                return call(*args, **more)
+    def atomic(self: DynamoHandler) -> Any:
+        with lock:
+            return call(self)
 
-        monkeypatch.setattr(DynamoDBBackend, name, atomic)
+    monkeypatch.setattr(DynamoHandler, "call_action", atomic)
 
 
 def in_threads(work: Callable[[int], None], count: int = 20) -> None:
@@ -292,7 +291,8 @@ def in_threads(work: Callable[[int], None], count: int = 20) -> None:
             thread.join()
     finally:
         sys.setswitchinterval(before)
-    assert not failures
+    if failures:
+        raise failures[0]
 
 
 @contextmanager
