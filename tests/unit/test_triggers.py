@@ -253,7 +253,7 @@ def slow(room: Room, meanwhile: Any) -> None:
         meanwhile()
         return ToolResult("done")
 
-    room.toolbox.add("any", run=run)
+    room.toolbox.add("any", run=run, timeout=80.0)
     room.model.scripts = [calls(("any", {})), says("One moment."), says("Here it is.")]
 
 
