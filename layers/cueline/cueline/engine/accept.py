@@ -7,6 +7,7 @@ from cueline.engine.append import IdempotencyKey, KeyTakenError, Writer
 from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.takeover import begun
 from cueline.engine.wake import GRACE, arm
+from cueline.engine.window import event_at
 from cueline.errors import (
     CallNotWaiting,
     ManualMode,
@@ -220,7 +221,7 @@ def _age(ports: Ports, session: str, tail: Tail, offset: int) -> int:
     """Milliseconds since the event at `offset` was written."""
     if offset >= tail.head.at:
         return 0  # what was not there at the first look is new
-    seen = [r for r in tail.events if r.offset == offset]
+    seen = next((r for r in tail.events if r.offset == offset), None)
     # A small look has only the newest segment.
-    found = seen or ports.log.read(session, tail.head.incarnation, offset - 1, 1)
-    return ports.clock.now() - next((r.created_at for r in found), 0)
+    found = seen or event_at(ports.log, session, tail.head.incarnation, offset)
+    return ports.clock.now() - (found.created_at if found else 0)

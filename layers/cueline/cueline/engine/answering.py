@@ -149,7 +149,7 @@ def _answer(host: Host, agent: Agent, step: AgentStep) -> bool:
         return fail(host, TurnStopped("step_transition_limit_exceeded", why))
     said, markers = _said(host), host.call.spoken.markers if host.call else None
     matched = markers.ids(agent) if markers else ()
-    work = host.work()
+    work = host.work() if host.triggered else Work()
 
     def ending(state: State) -> tuple[Event, ...]:
         if not (mine := state.running(host.turn)):

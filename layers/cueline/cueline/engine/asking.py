@@ -175,9 +175,7 @@ def _emit(host: Host, *, plain: bool) -> Emit:
 
 
 def _may_mark(host: Host) -> bool:
-    turn = host.state.running(host.turn)
-    triggered = turn and any(i.triggers for i in turn.inputs)
-    return bool(triggered or (host.agent and host.agent.guidelines))
+    return host.triggered or bool(host.agent and host.agent.guidelines)
 
 
 def _shall_try_again(host: Host, error: ModelError, tries: int) -> bool:

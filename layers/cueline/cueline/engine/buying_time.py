@@ -34,7 +34,8 @@ class BuyingTime:
         self._policy = self.host.session.buy_time or (agent.buy_time if agent else None)
         self._began = self.host.ports.clock.monotonic()
         # Also what was asked for in this turn before, by other tools.
-        self._asked = sum(_buys(r.event, self.host.turn) for r in self.host.events)
+        events = self.host.events if self._policy else ()
+        self._asked = sum(_buys(r.event, self.host.turn) for r in events)
 
     def look(self) -> None:
         """Asks for an aside when it is time for one: another process says it, beside this one."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from cueline.engine.append import Writer
 from cueline.engine.ports import Ports, WakeUp
-from cueline.engine.timers import RefusalCode, Timer
+from cueline.engine.timers import Timer, scheduled_at
 from cueline.errors import SessionNotFound
-from cueline.log.events import Event, InputsFailed, TriggerScheduled, TurnAbandoned
+from cueline.log.events import Event, InputsFailed, TurnAbandoned
 from cueline.log.fold import reduce
 from cueline.log.state import State, Turn, can_begin, given_up, ready
 
@@ -92,13 +92,10 @@ class Failures:
         incarnation, offset = wake_up.triggers or (0, -1)
         if offset not in state.scheduled:
             return ()
-        found = self.ports.log.read(wake_up.session, incarnation, offset - 1, 1)
-        for one in found:
-            if one.offset == offset and isinstance(one.event, TriggerScheduled):
-                refusal: tuple[RefusalCode, str] = ("not_worked_off", MESSAGE)
-                trace = self.ports.clock.id()
-                return Timer(offset, trace, one.event, refusal=refusal).events(state, at)
-        return ()
+        scheduled = scheduled_at(self.ports.log, wake_up.session, incarnation, offset)
+        trace = self.ports.clock.id()
+        timer = Timer(offset, trace, scheduled, refusal=("not_worked_off", MESSAGE))
+        return timer.events(state, at)
 
 
 def _waits(state: State) -> bool:

@@ -64,9 +64,9 @@ def fork(ports: Ports, new: Session, source: Source, trace_id: str) -> Session:
             {"from_session": "too long"},
         )
     until = ports.clock.monotonic() + WAIT_SECONDS
-    # Its end is no update: who made it knows it as it was made.
     # What has been removed from it by now is in no copy, wherever that ends.
     state = ports.log.tail(source.session.id).head.state
+    # Its end is no update: who made it knows it as it was made.
     building = replace(new, building=True, version=-1, mode=state.mode)
     made = sessions.create(ports, building, trace_id)
     head = _copy(ports, made, source, state, trace_id)

@@ -165,6 +165,12 @@ class Host:
         return bool(self.state.aside and self.state.aside.id == self.turn)
 
     @property
+    def triggered(self) -> bool:
+        """Among what the turn answers is something that has the agent speak by itself."""
+        turn = self.state.running(self.turn)
+        return turn is not None and any(waiting.triggers for waiting in turn.inputs)
+
+    @property
     def caps(self) -> Caps:
         return self.limits.caps.under(self.agent.caps) if self.agent else self.limits.caps
 

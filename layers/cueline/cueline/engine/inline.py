@@ -85,8 +85,6 @@ class Caller:
         reader = Reader(log, session, head, told.hear)
         if mine:
             told.hear(mine.recorded())
-            if isinstance(self.accepted, Accepted) and self.accepted.answered_by_people:
-                return told.events
             if self._hosting:
                 self._host(self._hosting, mine, reader, told, heard)
         if not told.ended:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from cueline.engine.append import Writer
 from cueline.engine.ports import Ports
+from cueline.engine.window import event_at
 from cueline.errors import Conflict, EventNotFound, InvalidRequest, SessionNotFound
 from cueline.log.events import (
     SAYING,
@@ -86,9 +87,8 @@ def _newest(events: Sequence[Recorded], offset: int) -> tuple[Event, ...]:
 
 
 def _at(ports: Ports, session: Session, offset: int) -> Recorded:
-    for recorded in ports.log.read(session.id, session.incarnation, offset - 1, 1):
-        if recorded.offset == offset:
-            return recorded
+    if found := event_at(ports.log, session.id, session.incarnation, offset):
+        return found
     raise _missing(session, offset)
 
 

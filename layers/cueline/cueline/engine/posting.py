@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from cueline.engine.accept import Arrival
 from cueline.engine.append import IdempotencyKey, KeyTakenError, Writer
 from cueline.engine.ports import Ports
+from cueline.engine.window import event_at
 from cueline.errors import EventNotFound, SessionNotFound
 from cueline.log.events import (
     Acknowledged,
@@ -71,7 +72,6 @@ def put(
             if not segment:
                 raise AssertionError("there is always something to put")
             return segment.recorded()[0]
-    for found in ports.log.read(writer.session, head.incarnation, known - 1, 1):
-        if found.offset == known:
-            return found
+    if found := event_at(ports.log, writer.session, head.incarnation, known):
+        return found
     raise EventNotFound(event_id(writer.session, head.incarnation, known))

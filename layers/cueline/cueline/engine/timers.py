@@ -15,6 +15,7 @@ from cueline.engine.agent import Agent
 from cueline.engine.append import IdempotencyKey, KeyTakenError, Writer
 from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.posting import put
+from cueline.engine.window import event_at
 from cueline.errors import AgentNotFound, Conflict
 from cueline.log.events import (
     Event,
@@ -24,7 +25,7 @@ from cueline.log.events import (
     TriggerScheduled,
     TurnReady,
 )
-from cueline.log.segment import GUEST, Head, Session, Tail
+from cueline.log.segment import GUEST, Head, Log, Session, Tail
 from cueline.log.state import MAX_SCHEDULED, State
 from cueline.log.triggers import FollowUp, Guideline, Trigger
 
@@ -169,7 +170,7 @@ def timer_of(ports: Ports, tail: Tail, wake_up: WakeUp) -> Timer | None:
         return None
     trace = ports.clock.id()
     if offset in state.scheduled:
-        scheduled = scheduled_at(ports, session, offset)
+        scheduled = scheduled_at(ports.log, session.id, incarnation, offset)
         if scheduled and scheduled.due - ports.clock.now() > EARLY_MS:
             wake_at(ports, wake_up, scheduled.due)
             return None
@@ -183,11 +184,9 @@ def timer_of(ports: Ports, tail: Tail, wake_up: WakeUp) -> Timer | None:
     return Timer(offset, trace, rungs=ladder(agent, session))
 
 
-def scheduled_at(ports: Ports, session: Session, offset: int) -> TriggerScheduled | None:
-    for found in ports.log.read(session.id, session.incarnation, offset - 1, 1):
-        if found.offset == offset and isinstance(found.event, TriggerScheduled):
-            return found.event
-    return None
+def scheduled_at(log: Log, session: str, incarnation: int, offset: int) -> TriggerScheduled | None:
+    found = event_at(log, session, incarnation, offset)
+    return found.event if found and isinstance(found.event, TriggerScheduled) else None
 
 
 def _agent(ports: Ports, session: Session) -> Agent | None:

@@ -53,6 +53,12 @@ def stretch(
     yield from read_pages(log, session, incarnation, max(first, tail.head.at), end)
 
 
+def event_at(log: Log, session: str, incarnation: int, offset: int) -> Recorded | None:
+    """The event in this place; None where there is none, or the incarnation is deleted."""
+    found = log.read(session, incarnation, offset - 1, 1)
+    return next((recorded for recorded in found if recorded.offset == offset), None)
+
+
 def read_pages(
     log: Log, session: str, incarnation: int, at: int, end: int
 ) -> Iterator[Sequence[Recorded]]:

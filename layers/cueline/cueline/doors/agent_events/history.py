@@ -11,6 +11,7 @@ from cueline.doors.shared import MAX_PAGE_BYTES
 from cueline.engine.marks import mark_event
 from cueline.engine.ports import Ports
 from cueline.engine.sessions import find
+from cueline.engine.window import event_at
 from cueline.errors import EventNotFound, InvalidPageKey
 from cueline.log.events import Compacted, Mark, Recorded, event_id, offset_in
 from cueline.log.segment import Session, Tail
@@ -66,10 +67,9 @@ def get(ports: Ports, agent_key: str, session_key: str, event: str) -> dict[str,
     session, tail = find(ports, agent_key, session_key)
     offset = _offset(session, event)
     view = _View.of(ports, session, tail)
-    for recorded in ports.log.read(session.id, session.incarnation, offset - 1, 1):
-        wired = view.wired(recorded)
-        if wired and recorded.offset == offset:
-            return wired
+    found = event_at(ports.log, session.id, session.incarnation, offset)
+    if found and (wired := view.wired(found)):
+        return wired
     raise EventNotFound(event)
 
 

@@ -13,6 +13,7 @@ from cueline.doors.triggered_responses.shown import Fields
 from cueline.doors.triggered_responses.view import View
 from cueline.doors.triggered_responses.wire import parse, parse_query
 from cueline.engine.removal import remove_events
+from cueline.engine.window import event_at
 from cueline.errors import EventNotFound, InvalidRequest
 from cueline.log.events import Recorded, offset_in
 from cueline.log.segment import Session, Tail
@@ -65,9 +66,9 @@ def _found(call: Call, session: Session, tail: Tail) -> tuple[Recorded, Fields]:
     offset = offset_in(call.event, session.id, session.incarnation)
     if offset is not None:
         view = View(call.ports, session, tail.head.state)
-        for recorded in call.ports.log.read(session.id, session.incarnation, offset - 1, 1):
-            if recorded.offset == offset and (shown := view.shown(recorded)):
-                return recorded, shown
+        recorded = event_at(call.ports.log, session.id, session.incarnation, offset)
+        if recorded and (shown := view.shown(recorded)):
+            return recorded, shown
     raise EventNotFound(call.event)
 
 

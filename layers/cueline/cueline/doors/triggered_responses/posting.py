@@ -24,6 +24,7 @@ from cueline.engine.accept import Accepted, Arrival, Repeated, accept
 from cueline.engine.append import IdempotencyKey, Writer
 from cueline.engine.posting import post, refuse
 from cueline.engine.timers import schedule
+from cueline.engine.window import event_at
 from cueline.errors import AgentNotFound, EventNotFound, Forbidden, InvalidRequest
 from cueline.log.events import Recorded, TriggerScheduled, event_id
 from cueline.log.segment import GUEST, Session, Tail
@@ -146,14 +147,10 @@ def _accept(one: _Post, customer: Participant | None) -> Accepted | Repeated | R
 def _recorded(one: _Post, accepted: Accepted | Repeated) -> Recorded:
     """The accepted event in its place."""
     session, offset = one.session, accepted.offset
-    found = (
-        accepted.segment.recorded()
-        if isinstance(accepted, Accepted)
-        else one.call.ports.log.read(session.id, session.incarnation, offset - 1, 1)
-    )
-    for recorded in found:
-        if recorded.offset == offset:
-            return recorded
+    if isinstance(accepted, Accepted):
+        return accepted.segment.recorded()[offset - accepted.segment.at]
+    if found := event_at(one.call.ports.log, session.id, session.incarnation, offset):
+        return found
     raise EventNotFound(event_id(session.id, session.incarnation, offset))
 
 
