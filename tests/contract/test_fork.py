@@ -357,6 +357,48 @@ def test_who_was_buried_meanwhile_stops(
     assert tail.head.at == 0
 
 
+@pytest.mark.parametrize("first", ["builder", "burier"])
+def test_who_makes_it_whole_and_who_buries_it_are_never_both_right(
+    ports: Ports, source: Session, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """All is copied, and another request has seen that it is not whole yet."""
+    replaced, tail = ports.sessions.replace, ports.log.tail
+    whole_ones: list[Session] = []
+
+    def die(session: Session) -> bool:
+        whole_ones.append(session)
+        raise DiedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ports.sessions, "replace", die)
+        with pytest.raises(DiedError):
+            fork(ports, NEW, whole(ports, source), "trace")
+
+    def builder_comes_first(session: str) -> Any:
+        seen = tail(session)
+        if whole_ones:
+            assert replaced(whole_ones.pop())
+        return seen
+
+    def burier_comes_first(session: Session) -> bool:
+        done = replaced(session)
+        if whole_ones:
+            assert not replaced(whole_ones.pop())
+        return done
+
+    with monkeypatch.context() as patch:
+        if first == "builder":
+            patch.setattr(ports.log, "tail", builder_comes_first)
+            with pytest.raises(SessionExists):
+                sessions.create(ports, replace(NEW, name="other"), "trace")
+        else:
+            patch.setattr(ports.sessions, "replace", burier_comes_first)
+            sessions.create(ports, replace(NEW, name="other"), "trace")
+    found, seen = sessions.find(ports, "support", "fork")
+    assert not whole_ones
+    assert (found.name, seen.head.at) == (("F", 36) if first == "builder" else ("other", 0))
+
+
 def test_of_many_who_fork_at_once_each_gets_a_whole_one_or_none(
     backend: Backend, source: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,9 +130,12 @@ def any_live(ports: Ports, agent_key: str) -> bool:
 
 def _bury(ports: Ports, session: str, tail: Tail, trace_id: str) -> bool:
     """Ends what is left of an older incarnation; False where somebody else came first."""
-    head = tail.head
-    if not tail.session and (head.state.deleted or not head.incarnation):
+    head, left = tail.head, tail.session
+    if not left and (head.state.deleted or not head.incarnation):
         return True
+    # Its builder may be about to make it whole, which appends nothing: one of the two comes first.
+    if left and left.building and not ports.sessions.replace(_claimed(left)):
+        return False
     if not head.state.deleted:
         writer = Writer(ports.log, ports.clock, session, trace_id)
         if not writer.append_once(head, SessionDeleted()):
@@ -140,6 +143,10 @@ def _bury(ports: Ports, session: str, tail: Tail, trace_id: str) -> bool:
     # Before the new META: who dies in between leaves nothing behind that nobody sweeps.
     _sweep(ports, session, head.incarnation)
     return True
+
+
+def _claimed(left: Session) -> Session:
+    return replace(left, version=left.version + 1)
 
 
 def _sweep(ports: Ports, session: str, incarnation: int) -> None:
