@@ -32,11 +32,13 @@ async def _serve(listener: socket.socket, port: int, stop: asyncio.Event) -> Non
     async with await asyncio.start_server(relay, sock=listener) as server:
         await stop.wait()
         server.close()
-    # Who went away may have left an answer that is still on its way.
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+    # Who went away may have left an answer that is still on its way, and who has just come is
+    # being let in while others are ended.
+    while left := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.sleep(0.05)
 
 
 @contextmanager
