@@ -29,8 +29,8 @@ PURE = [
     *(
         PACKAGE / "cueline/engine" / f"{name}.py"
         for name in (
-            *("agent", "compaction", "conditions", "model", "ports", "prices", "prompt", "room"),
-            *("steps", "tools", "work"),
+            *("agent", "compaction", "conditions", "listeners", "model", "ports", "prices"),
+            *("prompt", "room", "steps", "tools", "work"),
         )
     ),
 ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from cueline.engine.agent import Agent
+from cueline.engine.listeners import NOBODY, Listeners
 from cueline.engine.tools import NO_TOOLS, Toolbox
 from cueline.log.segment import Log, Session
 
@@ -260,3 +261,4 @@ class Ports:
     schedules: Schedules
     clock: Clock
     toolbox: Toolbox = NO_TOOLS
+    listeners: Listeners = NOBODY

@@ -20,6 +20,7 @@ from pydantic import (
     model_serializer,
 )
 
+from cueline.log.settings import Settings
 from cueline.log.triggers import Participant, Trigger
 
 Policy = Literal["enqueue", "coalesce", "interrupt", "steer", "silent", "decision", "aside"]
@@ -207,6 +208,8 @@ class Spoke(_Event):
     type: Literal["spoke"] = "spoke"
     turn: str
     text: str
+    part: int = 0
+    """How many things the turn had said before this one; the same in what ends it."""
     schema_name: str = ""
     """As in Answered, as is the next."""
     agent: str = ""
@@ -292,6 +295,8 @@ class Answered(_Event):
     turn: str
     inputs: tuple[int, ...]
     text: str
+    part: int = 0
+    """As in Spoke."""
     cut: bool = False
     """The model's own token limit ended the text."""
     schema_name: str = ""
@@ -323,6 +328,8 @@ class TurnFailed(_Event):
     retryable: bool
     text: str = ""
     """What had been said before."""
+    part: int = 0
+    """As in Spoke."""
 
 
 class TurnInterrupted(_Event):
@@ -341,6 +348,8 @@ class PartlyAnswered(_Event):
     type: Literal["partly_answered"] = "partly_answered"
     turn: str
     text: str
+    part: int = 0
+    """As in Spoke."""
 
 
 class TurnAbandoned(_Event):
@@ -455,6 +464,24 @@ class EventsRemoved(_Event):
     first: int
 
 
+class SettingsChanged(_Event):
+    """What the application has set from the next turn on: all of it, not what is new."""
+
+    type: Literal["settings_changed"] = "settings_changed"
+    settings: Settings
+
+
+class Listening(_Event):
+    """A connection is told of what stands from here on; and before that, of all after `after`."""
+
+    type: Literal["listening"] = "listening"
+    connection: str
+    after: int | None = None
+    """An offset. None where it has just been made, and wants nothing from before."""
+    until: int
+    """Milliseconds since 1970, UTC: the connection ends by then."""
+
+
 class SessionDeleted(_Event):
     """The tombstone: nothing is written to this incarnation any more."""
 
@@ -493,6 +520,8 @@ Event = Annotated[
     | ModeChanged
     | TriggerScheduled
     | EventsRemoved
+    | SettingsChanged
+    | Listening
     | SessionDeleted,
     Field(discriminator="type"),
 ]

@@ -20,10 +20,12 @@ from cueline.log.events import (
     InputsOverran,
     InputsTaken,
     InputsWithdrawn,
+    Listening,
     ModeChanged,
     ModelCalled,
     Posted,
     SessionDeleted,
+    SettingsChanged,
     StepChanged,
     ToolInput,
     ToolOutput,
@@ -46,10 +48,10 @@ def fold(state: State, offset: int, event: Event) -> State:
             return _fold_input(state, offset, event)
         case TurnBegan():
             taken, rest = _split(state, event.inputs)
-            return replace(state, pending=rest, open=Turn(event.turn, taken))
+            return replace(state, pending=rest, open=Turn(event.turn, taken, state.settings))
         case AsideBegan():
             taken, rest = _split(state, event.inputs)
-            return replace(state, pending=rest, aside=Turn(event.turn, taken))
+            return replace(state, pending=rest, aside=Turn(event.turn, taken, state.settings))
         case InputsFailed() | InputsWithdrawn():
             taken, rest = _split(state, event.inputs)
             failed = taken if isinstance(event, InputsFailed) else ()
@@ -65,7 +67,7 @@ def fold(state: State, offset: int, event: Event) -> State:
         case ModelCalled():
             return replace(state, used=state.used + event)
         case SessionDeleted():
-            return State(deleted=True)
+            return State(deleted=True, heard_until=state.heard_until)
         case Posted(kind="message"):
             followed = 0 if event.source == "user" else state.followed
             return replace(state, quiet=None, followed=followed)
@@ -75,6 +77,10 @@ def fold(state: State, offset: int, event: Event) -> State:
             return replace(state, scheduled={**state.scheduled, offset: event.digest})
         case EventsRemoved():
             return _fold_removal(state, offset, event)
+        case SettingsChanged():
+            return replace(state, settings=offset)
+        case Listening():
+            return replace(state, heard_until=max(state.heard_until, event.until))
         case EventMarked() | Acknowledged() | Posted():
             return state
     turn = state.running(event.turn)
@@ -124,7 +130,8 @@ def _fold_turn(state: State, turn: Turn, offset: int, event: Event) -> State:
     match event:
         case InputsTaken():
             taken, rest = _split(state, event.inputs)
-            return replace(state, pending=rest, open=Turn(turn.id, turn.inputs + taken))
+            took = replace(turn, inputs=turn.inputs + taken)
+            return replace(state, pending=rest, open=took)
         case ToolInput():
             return replace(
                 state, tools={**state.tools, event.call: (turn.inputs[0].offset, "running")}

@@ -78,6 +78,8 @@ def trace_of(inputs: Iterable[Waiting]) -> str:
 class Turn:
     id: str
     inputs: tuple[Waiting, ...]
+    settings: int | None = None
+    """As the state's when it began."""
 
     @property
     def trace(self) -> str:
@@ -150,6 +152,10 @@ class State:
     """Stretches of the log that are as if they had never been said, first and last offset."""
     payer: str = ""
     """The API key whose input came last: it pays for what the agent says by itself."""
+    settings: int | None = None
+    """Where what the application has set stands; None where it has set nothing."""
+    heard_until: int = 0
+    """Milliseconds since 1970, UTC, by when every connection that was made will have ended."""
     deleted: bool = False
 
     @property
