@@ -29,7 +29,16 @@ PURE = [
     *(
         PACKAGE / "cueline/engine" / f"{name}.py"
         for name in (
-            *("agent", "compaction", "conditions", "listeners", "model", "ports", "prices"),
+            *(
+                "agent",
+                "compaction",
+                "conditions",
+                "limits",
+                "listeners",
+                "model",
+                "ports",
+                "prices",
+            ),
             *("prompt", "room", "steps", "tools", "work"),
         )
     ),

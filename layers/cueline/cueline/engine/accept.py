@@ -59,7 +59,16 @@ class Accepted:
     @property
     def answered_by_people(self) -> bool:
         """It is no input for the agent: the session is in manual mode."""
-        return isinstance(self.segment.events[self.offset - self.segment.at], Posted)
+        return isinstance(self._event, Posted)
+
+    @property
+    def silent(self) -> bool:
+        """It asks for nothing, and nobody is told to look at it."""
+        return isinstance(self._event, Input) and self._event.policy == "silent"
+
+    @property
+    def _event(self) -> Event:
+        return self.segment.events[self.offset - self.segment.at]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +113,11 @@ def accept(
             return ()
         new = arrival.input
         if state.mode == "manual" and new.kind in ("message", "plain"):
-            place, began = at, False
-            return (_for_people(new),)
+            if new.trigger or new.source == "user":
+                place, began = at, False
+                return (_for_people(new),)
+            # What the application tells the agent is none of what people answer.
+            new = new.model_copy(update={"policy": "silent"})
         if state.open and not arrival.queues:
             raise TurnRunning(
                 "This session is answering another message. Send this one again later, or let it "
@@ -149,7 +161,7 @@ def accept(
     accepted = Accepted(place, head, segment, turn if began else None)
     if began and confirm:
         confirm(place)
-    elif not (arrival.input.policy == "silent" or accepted.answered_by_people):
+    elif not (accepted.silent or accepted.answered_by_people):
         wake_up, delay = _wake_up(writer.session, place, head.state, lease)
         stopped = place > segment.at
         ports.wake_ups.send(wake_up, delay=GRACE if stopped else delay)

@@ -75,6 +75,7 @@ def fail(host: Host, failure: CuelineError) -> bool:
     """Closes the turn with a failure; writes nothing where it is closed."""
     said = _said(host)
     text = _text(host) if host.call and host.call.purpose == "answer" else ""
+    part = host.part if text else 0
 
     def ending(state: State, *, told: bool = True) -> tuple[Event, ...]:
         if not (mine := state.running(host.turn)):
@@ -86,6 +87,7 @@ def fail(host: Host, failure: CuelineError) -> bool:
             message=failure.message,
             retryable=failure.retryable,
             text=text if told else "",
+            part=part,
         )
         return (*(said if told else ()), ended, *ready(mine))
 
@@ -133,7 +135,7 @@ def _calls(host: Host, step: AgentStep) -> bool:
         why = f"The limit of {cap} tool calls in one turn is reached; the turn was ended."
         return fail(host, TurnStopped("limit_turn_tool_calls", why))
     text = _text(host)
-    spoke = (Spoke(turn=host.turn, text=text, agent=host.session.answers),) if text else ()
+    spoke = (_spoke(host, text),) if text else ()
     try:
         return store_calls(host, step, (*_said(host), *spoke), calls)
     except TooLarge:
@@ -149,16 +151,13 @@ def _answer(host: Host, agent: Agent, step: AgentStep) -> bool:
         return fail(host, TurnStopped("step_transition_limit_exceeded", why))
     said, markers = _said(host), host.call.spoken.markers if host.call else None
     matched = markers.ids(agent) if markers else ()
-    work = host.work() if host.triggered else Work()
+    work, part = host.work() if host.triggered else Work(), host.part
 
     def ending(state: State) -> tuple[Event, ...]:
         if not (mine := state.running(host.turn)):
             return ()
         if following:
-            said_before = Spoke(
-                turn=host.turn, text=text, schema_name=schema, agent=host.session.answers
-            )
-            spoke = (said_before,) if text else ()
+            spoke = (_spoke(host, text, schema),) if text else ()
             changed = StepChanged(turn=host.turn, from_step=here, to_step=following)
             return (*said, *spoke, changed)
         told = ready(mine, matched)
@@ -169,6 +168,7 @@ def _answer(host: Host, agent: Agent, step: AgentStep) -> bool:
             turn=host.turn,
             inputs=covered(state, mine),
             text=text,
+            part=part,
             cut=bool(host.call and host.call.spoken.cut),
             schema_name=schema,
             step=again or "",
@@ -184,6 +184,11 @@ def _answer(host: Host, agent: Agent, step: AgentStep) -> bool:
     except TooLarge:
         return _too_large(host)
     return True
+
+
+def _spoke(host: Host, text: str, schema: str = "") -> Spoke:
+    agent = host.session.answers
+    return Spoke(turn=host.turn, text=text, part=host.part, schema_name=schema, agent=agent)
 
 
 def _silent(call: Call) -> bool:

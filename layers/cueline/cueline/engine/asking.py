@@ -13,7 +13,7 @@ from cueline.engine.host import Host
 from cueline.engine.model import TextDelta, ThinkingDelta, Usage
 from cueline.engine.reader import LOOK_EVERY
 from cueline.engine.steps import Stop, limit
-from cueline.engine.telling import tell_typing
+from cueline.engine.telling import speak, tell_typing
 from cueline.errors import CuelineError, ModelError, TurnStopped, unexpected
 from cueline.log.events import ModelCalled
 
@@ -164,14 +164,18 @@ def _taken(call: Call) -> Usage:
 
 
 def _emit(host: Host, *, plain: bool) -> Emit:
+    turn = host.state.running(host.turn)
+    told = bool(turn and turn.trace)
+
     def emit(delta: Delta) -> None:
         if plain or isinstance(delta, ThinkingDelta):
             host.emit(delta)
         if plain and isinstance(delta, TextDelta):
-            tell_typing(host)
+            speak(host, delta.text)
+            if told:
+                tell_typing(host)
 
-    turn = host.state.running(host.turn)
-    return emit if turn and (turn.trace or not plain) else host.emit
+    return emit
 
 
 def _may_mark(host: Host) -> bool:

@@ -1,27 +1,28 @@
 """The host of a turn: what it knows, and how it writes; what it does, `turn.run` says."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import Any
 
 from cueline.engine.agent import Agent, Caps
 from cueline.engine.append import Writer
 from cueline.engine.call import Call, Emit
+from cueline.engine.limits import Limits
+from cueline.engine.listeners import Speech
 from cueline.engine.model import Model, Said
 from cueline.engine.ports import Ports
-from cueline.engine.prices import Prices
-from cueline.engine.reader import LOOK_EVERY, Reader
+from cueline.engine.reader import Reader
 from cueline.engine.room import BYTES_A_TOKEN, Room
+from cueline.engine.settings import settings_at, with_settings
 from cueline.engine.steps import RunTools, Step, next_step
 from cueline.engine.tools import ToolSpec
 from cueline.engine.window import read_pages
 from cueline.engine.work import Work, work
 from cueline.errors import Unavailable, unexpected
-from cueline.log.events import Event, ModelCalled, Recorded
+from cueline.log.events import Event, ModelCalled, Recorded, Spoke
 from cueline.log.segment import Session
 from cueline.log.state import State, offsets
 
@@ -34,36 +35,8 @@ SHORTEST_CALL = 30.0
 """Seconds that a further step should have; with less, a fresh process takes it."""
 SHORTEST_RUN = 5.0
 """Seconds that a tool should have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Of one deployment. Seconds, but where it says bytes."""
-
-    lease: int = 30
-    turn: float = 280.0
-    window_bytes: int = 400_000
-    """Of the log, as stored, that the turn reads back, and of the text that it sends."""
-    freezes: bool = False
-    """The platform stops this process between a response and the next request."""
-    caps: Caps = field(default_factory=Caps)
-    prices: Prices = field(default_factory=Prices)
-    model_name: str = ""
-    """Stands for every agent's own, where the provider has but one."""
-    model_parameters: Mapping[str, Any] = field(default_factory=dict)
-    """Under every agent's own."""
-    default_model: str = ""
-    """Of agents that name none."""
-
-    def configured(self, agent: Agent | None) -> Agent | None:
-        """The agent as this deployment runs it."""
-        model = self.model_name or (agent.model if agent else "") or self.default_model
-        if not agent or (model == agent.model and not self.model_parameters):
-            return agent
-        parameters = dict(self.model_parameters)
-        return agent.model_copy(
-            update={"model": model, "parameters": {**parameters, **agent.parameters}}
-        )
+WATCH_EVERY = 0.25
+"""Seconds between looks for somebody who closes the turn, each at half the price of a sure one."""
 
 
 @dataclass
@@ -108,6 +81,10 @@ class Host:
     """It has been told that the turn speaks, or need not be."""
     progress: bool = False
     """Something of this host's is in the log: it would not begin from nothing again."""
+    speech: Speech | None = None
+    """Tells connections what is said while it is said; none has been made while this is None."""
+    told: Call | None = None
+    """The call of which connections have been told something."""
     _window: Sequence[Recorded] = ()
     _beaten_at: float = 0.0
     _counted_at: float = 0.0
@@ -119,13 +96,19 @@ class Host:
         self._beaten_at = self._counted_at = clock.monotonic()
         with (
             clock.every(self.limits.lease / 2, self._beat),
-            clock.every(LOOK_EVERY, self.look),
+            clock.every(WATCH_EVERY, self.watch),
         ):
             yield
 
     def read_window(self) -> None:
-        """Raises Unavailable."""
+        """And what the session's application has set for this turn. Raises Unavailable."""
         self._window = self.window()
+        turn = self.state.running(self.turn)
+        if turn and turn.settings is not None and self.agent:
+            log, session = self.ports.log, self.writer.session
+            incarnation = self.reader.head.incarnation
+            settings = settings_at(log, session, incarnation, turn.settings, self._window)
+            self.agent = with_settings(self.agent, settings)
 
     def read_back(self) -> None:
         """Lets the window reach back to all that ends in it or later: nobody may sum up unseen what
@@ -163,6 +146,12 @@ class Host:
     @property
     def aside(self) -> bool:
         return bool(self.state.aside and self.state.aside.id == self.turn)
+
+    @property
+    def part(self) -> int:
+        """How many things the turn has said so far."""
+        said = (r.event for r in self.events if isinstance(r.event, Spoke))
+        return sum(event.turn == self.turn for event in said)
 
     @property
     def triggered(self) -> bool:
@@ -287,11 +276,18 @@ class Host:
         except Exception as error:  # the next one may go through
             logger.warning("A heartbeat was lost", extra=unexpected(error))
 
-    def look(self) -> None:
+    def look(self, *, lags: bool = False) -> None:
         """Ends the model call once somebody else has closed the turn."""
         try:
-            self.reader.look()
+            self.reader.look(lags=lags)
         except Exception as error:  # the next one may go through
             logger.warning("A look at the log was lost", extra=unexpected(error))
-        if (call := self.call) and not self.reader.state.running(self.turn):
+        if self.state.running(self.turn):
+            return
+        if call := self.call:
             call.close()
+        if self.speech:
+            self.speech.ends(cut=True)
+
+    def watch(self) -> None:
+        self.look(lags=True)

@@ -93,11 +93,12 @@ class Speech(Protocol):
     def begins(self) -> None:
         """The turn has begun."""
 
-    def says(self, part: int, text: str, *, anew: bool) -> None:
-        """More text of the turn's `part`-th message (from 0); `anew` where it begins."""
+    def says(self, part: int | None, text: str) -> None:
+        """More text of the turn's message; with `part`, the first of that one (from 0), which
+        begins, or begins anew."""
 
-    def ends(self) -> None:
-        """Nothing more is told, not even what was said before and is not told yet."""
+    def ends(self, *, cut: bool) -> None:
+        """The turn is over. What it has said is told, at once; with `cut` nothing more is."""
 
 
 class Listeners(Protocol):
@@ -106,8 +107,8 @@ class Listeners(Protocol):
 
 class _Unheard:
     def begins(self) -> None: ...
-    def says(self, part: int, text: str, *, anew: bool) -> None: ...
-    def ends(self) -> None: ...
+    def says(self, part: int | None, text: str) -> None: ...
+    def ends(self, *, cut: bool) -> None: ...
 
 
 class _Nobody:

@@ -22,7 +22,7 @@ class Reader:
     head: Head
     tell: Callable[[Sequence[Recorded]], None] = lambda _: None
     lags: bool = False
-    """Its looks may miss what has just been written, for half the price: the next one finds it."""
+    """As in `look`: of all its looks."""
     passed: list[Recorded] = field(default_factory=list)
     """All that came since this reader was made."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -31,12 +31,16 @@ class Reader:
     def state(self) -> State:
         return self.head.state
 
-    def look(self) -> bool:
-        """Goes to the end of the log; whether anything was new."""
+    def look(self, *, lags: bool = False) -> bool:
+        """Goes to the end of the log; whether anything was new.
+
+        With `lags` it may miss what has just been written, for half the price: the next one finds
+        it.
+        """
         moved = False
         while not self.state.deleted and (
             found := self.log.segment(
-                self.session, self.head.incarnation, self.head.at, lags=self.lags
+                self.session, self.head.incarnation, self.head.at, lags=lags or self.lags
             )
         ):
             self.go_past(found)

@@ -1,8 +1,9 @@
-"""What a turn tells of itself beside its answer, where somebody asks for that."""
+"""What a turn tells of itself beside its answer, where somebody asks for that or listens."""
 
 import logging
 
 from cueline.engine.host import Host
+from cueline.engine.listeners import Speech
 from cueline.errors import CuelineError, unexpected
 from cueline.log.events import TurnTyping
 
@@ -28,3 +29,26 @@ def tell_typing(host: Host) -> None:
                 return
     except CuelineError as error:
         logger.warning("That a turn speaks was not told", extra=unexpected(error))
+
+
+def listened(host: Host) -> Speech | None:
+    """What tells those who listen now; they may come while the turn runs."""
+    if host.state.heard_until <= host.ports.clock.now():
+        return None
+    if not host.speech:
+        session, incarnation = host.writer.session, host.reader.head.incarnation
+        host.speech = host.ports.listeners.speech(session, incarnation, host.turn)
+        host.speech.begins()
+    return host.speech
+
+
+def speak(host: Host, text: str) -> None:
+    """Tells them more of what the model says, once that is part of the call."""
+    call = host.call
+    if not (call and host.state.heard_until and (speech := listened(host))):
+        return
+    if host.told is call:
+        speech.says(None, text)
+    else:
+        host.told = call
+        speech.says(host.part, "".join(call.spoken.text))

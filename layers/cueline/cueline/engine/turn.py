@@ -8,7 +8,8 @@ from cueline.engine.answering import call_model, fail
 from cueline.engine.append import LIFETIME
 from cueline.engine.asking import called
 from cueline.engine.doing import compact, finish, load_skills, take_inputs
-from cueline.engine.host import SHORTEST_CALL, Host, Limits
+from cueline.engine.host import SHORTEST_CALL, Host
+from cueline.engine.limits import Limits
 from cueline.engine.steps import (
     CallModel,
     Compact,
@@ -22,6 +23,7 @@ from cueline.engine.steps import (
     TakeInputs,
     TakeUpCalls,
 )
+from cueline.engine.telling import listened
 from cueline.engine.toolcalls import run_tools, suspend, take_up
 from cueline.errors import CuelineError, TurnStopped, Unavailable, unexpected
 from cueline.log.events import Event, PartlyAnswered, TurnHandedOver, TurnInterrupted
@@ -49,16 +51,25 @@ def run(host: Host, agent: Agent | None) -> None:
             logger.warning("A turn is handed over, unread", extra=unexpected(error))
             _hand_over(host)
             return
-        while not isinstance(step := host.next_step(), Done):
-            if host.stood >= LIFETIME:
-                return  # what it would write to may have been removed meanwhile
-            if host.progress and roomy and host.in_a_hurry(step):
-                _hand_over(host)
-            elif not _perform(host, step):
-                return
-            while host.later:
-                host.later.pop()()
-        _tell_what_was_said(host)
+        listened(host)
+        try:
+            _work(host, roomy=roomy)
+        finally:
+            if host.speech:
+                host.speech.ends(cut=host.runs() or _interrupted(host))
+
+
+def _work(host: Host, *, roomy: bool) -> None:
+    while not isinstance(step := host.next_step(), Done):
+        if host.stood >= LIFETIME:
+            return  # what it would write to may have been removed meanwhile
+        if host.progress and roomy and host.in_a_hurry(step):
+            _hand_over(host)
+        elif not _perform(host, step):
+            return
+        while host.later:
+            host.later.pop()()
+    _tell_what_was_said(host)
 
 
 def _perform(host: Host, step: Step) -> bool:
@@ -108,7 +119,7 @@ def _tell_what_was_said(host: Host) -> None:
     call = host.call
     tells = call and call.purpose == "answer" and call.plain and _interrupted(host)
     text = "".join(call.spoken.text) if call and tells else ""
-    said = (PartlyAnswered(turn=host.turn, text=text),) if text else ()
+    said = (PartlyAnswered(turn=host.turn, text=text, part=host.part),) if text else ()
     told = (*called(host, call), *said)
 
     def telling(state: State) -> tuple[Event, ...]:
