@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from cueline.doors import strict
 from cueline.doors.agent_events import agent_wire, posted, schemas, tool_wire, wire
 from cueline.doors.agent_events.agent_shapes import changed, checked, to_wire, whole
 from cueline.doors.agent_events.keys import agent_key_in, new_key
@@ -23,7 +24,7 @@ anything = st.recursive(
 )
 
 
-def bodies(model: type[wire.Wire]) -> st.SearchStrategy[dict[str, Any]]:
+def bodies(model: type[strict.Wire]) -> st.SearchStrategy[dict[str, Any]]:
     names = [field.alias or name for name, field in model.model_fields.items()]
     return st.fixed_dictionaries({}, optional=dict.fromkeys(names, anything))
 
@@ -52,10 +53,10 @@ def bodies(model: type[wire.Wire]) -> st.SearchStrategy[dict[str, Any]]:
 )
 @given(data=st.data())
 def test_whatever_is_sent_only_errors_of_ours_come_out(
-    model: type[wire.Wire], data: st.DataObject
+    model: type[strict.Wire], data: st.DataObject
 ) -> None:
     with suppress(CuelineError):
-        wire.parse(model, data.draw(bodies(model)))
+        strict.parse(model, data.draw(bodies(model)))
 
 
 @given(anything, st.sampled_from(["type", "properties", "items", "required"]))
@@ -165,12 +166,12 @@ def test_whatever_an_agent_has_become_it_can_be_put_back(
     creation: dict[str, Any], later: list[dict[str, Any]]
 ) -> None:
     with suppress(InvalidRequest):
-        agent = checked(whole(wire.parse(agent_wire.CreateAgent, creation), "k"))
+        agent = checked(whole(strict.parse(agent_wire.CreateAgent, creation), "k"))
         for update in later:
             with suppress(InvalidRequest):
-                agent = checked(changed(agent, wire.parse(agent_wire.UpdateAgent, update)))
+                agent = checked(changed(agent, strict.parse(agent_wire.UpdateAgent, update)))
         assert agent.first_step in agent.steps
-        again = whole(wire.parse(agent_wire.ReplaceAgent, to_wire(agent)), "k")
+        again = whole(strict.parse(agent_wire.ReplaceAgent, to_wire(agent)), "k")
         assert again == agent
 
 

@@ -5,6 +5,7 @@ import binascii
 import json
 import math
 import re
+from functools import partial
 from typing import Any, NoReturn
 
 from cueline.errors import InvalidMessageContent, InvalidRequest
@@ -39,14 +40,19 @@ def read_json(raw: bytes, content_type: str) -> dict[str, Any]:
     kind = content_type.partition(";")[0].strip().lower()
     if kind != "application/json":
         raise InvalidRequest("Send the body with `content-type: application/json`.")
-    if not raw.strip():
-        raise InvalidRequest("The body is empty; it must be a JSON object.")
     if len(raw) > MAX_BODY:
         raise InvalidRequest(f"The body is larger than {MAX_BODY // 1024} KB.")
-    value = _parsed(raw)
+    return object_in(raw)
+
+
+def object_in(raw: bytes, what: str = "The body") -> dict[str, Any]:
+    """The JSON object in `raw`, which errors call `what`; raises InvalidRequest."""
+    if not raw.strip():
+        raise InvalidRequest(f"{what} is empty; it must be a JSON object.")
+    value = _parsed(raw, what)
     if not isinstance(value, dict):
-        raise InvalidRequest("The body must be a JSON object.")
-    _check(value)
+        raise InvalidRequest(f"{what} must be a JSON object.")
+    _check(value, what)
     return value
 
 
@@ -72,71 +78,71 @@ def _content(n: int, what: str) -> InvalidMessageContent:
     return InvalidMessageContent(f"The message {what}.", {field: what})
 
 
-def _parsed(raw: bytes) -> Any:
+def _parsed(raw: bytes, what: str) -> Any:
     try:
         return json.loads(
             raw.decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_constant=_no_number,
-            parse_float=_float,
-            parse_int=_int,
+            object_pairs_hook=partial(_object, what),
+            parse_constant=partial(_no_number, what),
+            parse_float=partial(_float, what),
+            parse_int=partial(_int, what),
         )
     except UnicodeDecodeError as error:
-        raise InvalidRequest("The body is not valid UTF-8.") from error
+        raise InvalidRequest(f"{what} is not valid UTF-8.") from error
     except json.JSONDecodeError as error:
         raise InvalidRequest(
-            f"The body is not valid JSON: {error.msg} at line {error.lineno} column {error.colno}."
+            f"{what} is not valid JSON: {error.msg} at line {error.lineno} column {error.colno}."
         ) from error
     except RecursionError as error:
-        raise _too_deep() from error
+        raise _too_deep(what) from error
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(what: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise InvalidRequest("The body names a field twice.")
+        raise InvalidRequest(f"{what} names a field twice.")
     return members
 
 
-def _no_number(name: str) -> NoReturn:
-    raise InvalidRequest(f"The body is not valid JSON: {name} is no JSON number.")
+def _no_number(what: str, name: str) -> NoReturn:
+    raise InvalidRequest(f"{what} is not valid JSON: {name} is no JSON number.")
 
 
-def _float(digits: str) -> float:
+def _float(what: str, digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
-        raise InvalidRequest("The body contains a number that is too large.")
+        raise InvalidRequest(f"{what} contains a number that is too large.")
     return value
 
 
-def _int(digits: str) -> int:
+def _int(what: str, digits: str) -> int:
     if len(digits) > 20 or not -(2**63) <= (value := int(digits)) < 2**63:
-        raise InvalidRequest("The body contains an integer that does not fit into 64 bits.")
+        raise InvalidRequest(f"{what} contains an integer that does not fit into 64 bits.")
     return value
 
 
-def _check(body: dict[str, Any]) -> None:
+def _check(body: dict[str, Any], what: str) -> None:
     """What the parser lets through: too deep nesting, and halves of surrogate pairs."""
     todo: list[tuple[Any, int]] = [(body, 1)]
     while todo:
         value, depth = todo.pop()
         if depth > MAX_DEPTH:
-            raise _too_deep()
+            raise _too_deep(what)
         if isinstance(value, dict):
             todo += ((v, depth + 1) for v in value.values())
             todo += ((k, depth) for k in value)
         elif isinstance(value, list):
             todo += ((v, depth + 1) for v in value)
         elif isinstance(value, str) and not value.isascii():
-            _check_unicode(value)
+            _check_unicode(value, what)
 
 
-def _check_unicode(text: str) -> None:
+def _check_unicode(text: str, what: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidRequest("The body contains half of a surrogate pair.") from error
+        raise InvalidRequest(f"{what} contains half of a surrogate pair.") from error
 
 
-def _too_deep() -> InvalidRequest:
-    return InvalidRequest(f"The body is nested deeper than {MAX_DEPTH} levels.")
+def _too_deep(what: str) -> InvalidRequest:
+    return InvalidRequest(f"{what} is nested deeper than {MAX_DEPTH} levels.")

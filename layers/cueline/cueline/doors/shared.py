@@ -5,6 +5,9 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
+
+from cueline.errors import NotFound
 
 KEY = re.compile(r"[0-9a-zA-Z_-]{1,50}")
 """Of agents and sessions; used with `fullmatch`."""
@@ -21,6 +24,14 @@ class ErrorAnswer:
     status: int
     body: dict[str, Any]
     headers: dict[str, str] = field(default_factory=dict)
+
+
+def key_in(path: str, missing: type[NotFound]) -> str:
+    """The key, as it stands in a path. What cannot be one names nothing, so it is not found."""
+    key = unquote(path)
+    if not KEY.fullmatch(key):
+        raise missing(key[:MAX_ECHO])
+    return key
 
 
 def timestamp(ms: int) -> str:

@@ -9,8 +9,8 @@ from cueline.doors.agent_events import step_shapes, tool_shapes
 from cueline.doors.agent_events.step_shapes import wrong
 from cueline.doors.agent_events.tool_shapes import from_wire
 from cueline.doors.agent_events.tool_wire import Tool
-from cueline.doors.agent_events.wire import invalid
 from cueline.doors.shared import timestamp
+from cueline.doors.strict import invalid
 from cueline.engine.agent import (
     Agent,
     AgentStep,

@@ -7,8 +7,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from cueline.doors.agent_events.schemas import AnswerSchema, strict_problem
 from cueline.doors.agent_events.tool_wire import ToolConfiguration
-from cueline.doors.agent_events.wire import Key, Metadata, Name, RareWire, Template
+from cueline.doors.agent_events.wire import Metadata, Template
 from cueline.doors.body import has_controls
+from cueline.doors.strict import Key, Name, RareWire
 from cueline.engine import conditions
 from cueline.errors import NotBuilt
 

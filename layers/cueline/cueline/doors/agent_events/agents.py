@@ -7,8 +7,8 @@ from cueline.doors.agent_events import lists
 from cueline.doors.agent_events.agent_shapes import changed, checked, to_wire, whole
 from cueline.doors.agent_events.agent_wire import CreateAgent, ReplaceAgent, UpdateAgent
 from cueline.doors.agent_events.keys import new_key
-from cueline.doors.agent_events.wire import parse
 from cueline.doors.creation import Creation
+from cueline.doors.strict import parse
 from cueline.engine.agent import Agent
 from cueline.engine.pages import kept_page
 from cueline.engine.ports import Ports

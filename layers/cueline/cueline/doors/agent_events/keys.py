@@ -3,33 +3,25 @@
 import re
 from urllib.parse import unquote
 
-from cueline.doors.shared import KEY, MAX_ECHO
+from cueline.doors.shared import MAX_ECHO, key_in
 from cueline.engine.ports import Clock
-from cueline.errors import AgentNotFound, EventNotFound, NotFound, SessionNotFound
+from cueline.errors import AgentNotFound, EventNotFound, SessionNotFound
 
 MAX_KEY = 50
 
 
 def agent_key_in(path: str) -> str:
-    return _key(path, AgentNotFound)
+    return key_in(path, AgentNotFound)
 
 
 def session_key_in(path: str) -> str:
-    return _key(path, SessionNotFound)
+    return key_in(path, SessionNotFound)
 
 
 def event_id_in(path: str) -> str:
     if len(path) > MAX_ECHO:
         raise EventNotFound(path[:MAX_ECHO])
     return unquote(path)
-
-
-def _key(path: str, missing: type[NotFound]) -> str:
-    """What cannot be a key names nothing, so it is not found."""
-    key = unquote(path)
-    if not KEY.fullmatch(key):
-        raise missing(key[:MAX_ECHO])
-    return key
 
 
 def new_key(prefix: str, name: str, clock: Clock, tries: int) -> str:

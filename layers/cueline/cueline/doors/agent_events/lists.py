@@ -5,8 +5,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from cueline.doors.agent_events.wire import parse
 from cueline.doors.shared import count_that_fits
+from cueline.doors.strict import parse
 from cueline.engine.ports import Page
 from cueline.errors import InvalidPageKey, NotBuilt
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cueline.doors.agent_events import posted
-from cueline.doors.agent_events.wire import parse
 from cueline.doors.body import check_text, has_controls, read_json
+from cueline.doors.strict import parse
 from cueline.engine.tools import LARGEST_ARGUMENTS
 from cueline.errors import InvalidRequest, NotBuilt
 from cueline.log.events import Decision

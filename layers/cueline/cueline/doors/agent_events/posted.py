@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from cueline.doors.agent_events.wire import UNION, Name, RareWire
+from cueline.doors.strict import UNION, Name, RareWire
 
 
 class TextMessage(RareWire):

@@ -11,6 +11,7 @@ from cueline.doors.agent_events.keys import new_key
 from cueline.doors.agent_events.usage import context_usage
 from cueline.doors.creation import Creation
 from cueline.doors.shared import timestamp
+from cueline.doors.strict import parse
 from cueline.engine import sessions
 from cueline.engine.fork import Source, fork
 from cueline.engine.ports import Ports
@@ -31,7 +32,7 @@ def create(ports: Ports, agent_key: str, asked: Creation, trace_id: str) -> dict
     Without a key of its own and without an Idempotency-Key nothing tells a repeat: two make two.
     Raises AgentNotFound, SessionExists, IdempotencyKeyReused, InvalidRequest, NotBuilt.
     """
-    given = wire.parse(wire.CreateSession, asked.body)
+    given = parse(wire.CreateSession, asked.body)
     fixed = given.key or asked.own_key("ase")
     if given.from_session and fixed and (before := _made_before(ports, agent_key, fixed, asked)):
         return to_wire(*before)  # though the session that it came from may be gone
@@ -129,7 +130,7 @@ def page(ports: Ports, agent_key: str, query: lists.ListQuery) -> dict[str, Any]
 
 def update(ports: Ports, agent_key: str, session_key: str, body: Body) -> dict[str, Any]:
     """Omitted fields stay, null is the default; metadata is replaced as a whole."""
-    given = wire.parse(wire.UpdateSession, body)
+    given = parse(wire.UpdateSession, body)
     changes: dict[str, Any] = {field: getattr(given, field) for field in given.model_fields_set}
     if "name" in changes and given.name is None:
         raise InvalidRequest("name must not be null.", {"name": "must not be null"})

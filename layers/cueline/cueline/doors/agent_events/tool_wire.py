@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from cueline.doors.agent_events.schemas import ArgumentSchema
-from cueline.doors.agent_events.wire import UNION, Name, RareWire, Template
+from cueline.doors.agent_events.wire import Template
+from cueline.doors.strict import UNION, Name, RareWire
 from cueline.engine.agent import OWN_HEADERS, TOOL_FUNCTION, TOOL_FUNCTIONS, TOOL_SECRETS
 from cueline.errors import NotBuilt
 
