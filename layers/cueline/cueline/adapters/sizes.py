@@ -14,6 +14,8 @@ from cueline.log.state import state_to_json
 _NO_UTF8 = "The text has a surrogate without its other half."
 _FRAME = 79
 """Bytes of a segment's item that do not vary: attribute names, the sort key, the numbers."""
+_HEARD = 7
+"""Bytes of the attribute `heard`, a number of one digit."""
 _MAX_NOTE = 16_384
 """Bytes of one event's metadata, where it has been changed."""
 _MAX_NOTED = 408_000
@@ -40,10 +42,18 @@ def segment_size(
     trace_id: str,
     marks: str = "",
     notes: str = "",
+    *,
+    heard: bool = False,
 ) -> int:
     """What the segment takes in the store, as DynamoDB counts an item's names and values."""
     named = (f"marks{marks}" if marks else "") + (f"notes{notes}" if notes else "")
-    return _FRAME + size(session + events + state + attempt + trace_id + named)
+    more = _HEARD if heard else 0
+    return _FRAME + more + size(session + events + state + attempt + trace_id + named)
+
+
+def is_heard(segment: Segment) -> bool:
+    """Somebody may listen who is to be told of it."""
+    return segment.state.heard_until > segment.written_at
 
 
 def check_note(note: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from cueline.adapters.dynamodb.agents import DynamoAgents
 from cueline.adapters.dynamodb.beats import DynamoBeats
+from cueline.adapters.dynamodb.connections import DynamoConnections
 from cueline.adapters.dynamodb.customers import DynamoCustomers
 from cueline.adapters.dynamodb.keys import DynamoKeys
 from cueline.adapters.dynamodb.log import DynamoLog
@@ -12,6 +13,7 @@ from cueline.adapters.dynamodb.sweeper import DynamoSweeper
 __all__ = [
     "DynamoAgents",
     "DynamoBeats",
+    "DynamoConnections",
     "DynamoCustomers",
     "DynamoKeys",
     "DynamoLog",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -14,6 +14,8 @@ from cueline.errors import Unavailable
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import PutItemInputTypeDef
+
+T = TypeVar("T")
 
 FREE = "attribute_not_exists(pk)"
 """True where nothing has this key. Of a segment: where its writer has read all there is."""
@@ -46,8 +48,11 @@ class ConditionFailed(Exception):  # noqa: N818  (an outcome that the caller ask
         self.reasons, self.repeated = reasons, repeated
 
 
-def settled(clock: Clock, write: Callable[[], object]) -> None:
-    """Does the write. Raises ConditionFailed, or Unavailable where others stay in the way."""
+def settled(clock: Clock, write: Callable[[], T]) -> T:
+    """Does the write, and gives its answer.
+
+    Raises ConditionFailed, or Unavailable where others stay in the way.
+    """
     until = clock.monotonic() + _GIVE_UP_AFTER
     pause = 0.02
     while True:
@@ -94,9 +99,9 @@ class _InTheWay(Exception):  # noqa: N818
     """Another transaction holds one of the items, or the table is busy."""
 
 
-def _judged(write: Callable[[], object]) -> None:
+def _judged(write: Callable[[], T]) -> T:
     try:
-        write()
+        return write()
     except ClientError as error:
         repeated = details(error)["ResponseMetadata"].get("RetryAttempts", 0) > 0
         match code_of(error):

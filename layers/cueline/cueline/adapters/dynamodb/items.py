@@ -2,25 +2,30 @@
 
 `session` below is the global id, `<agent key>.<session key>`.
 
-| entity   | pk            | sk                       | list                 | rank               |
-|----------|---------------|--------------------------|----------------------|--------------------|
-| agent    | agent key     | AGENT                    | agents               | <created_at>#<key> |
-| session  | session       | META                     | sessions#<agent key> | <created_at>#<key> |
-| segment  | session       | E#<incarnation>#<offset> |                      |                    |
-| beat     | session       | B#<incarnation>#<turn>   |                      |                    |
-| keyed    | session       | R#<incarnation>#<digest> |                      |                    |
-| customer | customer#<id> | CUSTOMER                 | customers            | <created_at>#<id>  |
-| API key  | key#<id>      | KEY                      | keys                 | <created_at>#<id>  |
-| spend    | spend#<a>     | D#<day>                  |                      |                    |
+| entity     | pk            | sk                       | list             | rank               |
+|------------|---------------|--------------------------|------------------|--------------------|
+| agent      | agent key     | AGENT                    | agents           | <created_at>#<key> |
+| session    | session       | META                     | sessions#<agent> | <created_at>#<key> |
+| segment    | session       | E#<incarnation>#<offset> |                  |                    |
+| beat       | session       | B#<incarnation>#<turn>   |                  |                    |
+| connection | session       | C#<random>               |                  |                    |
+| keyed      | session       | R#<incarnation>#<digest> |                  |                    |
+| WebSocket  | socket#<g>    | SOCKET                   |                  |                    |
+| customer   | customer#<id> | CUSTOMER                 | customers        | <created_at>#<id>  |
+| API key    | key#<id>      | KEY                      | keys             | <created_at>#<id>  |
+| spend      | spend#<a>     | D#<day>                  |                  |                    |
 
 A key of an agent or a session has neither `.` nor `#`, so no partition is two things. Numbers in
 keys are zero padded: incarnation 15 digits, offset 10, created_at 15. A keyed item is what an
 idempotency key (its digest) stands for; it sorts after META, so no tail ever reads it. `<a>` is an
-account, mostly an API key's id, and the day is 2026-11-21. A customer's id is any text.
+account, mostly an API key's id, and the day is 2026-11-21. A customer's id is any text. A
+connection's id is `<session>.<random>`; its item has the SHA-256 of the secret that opens it, and
+once it is open there is a second one for it, under `<g>`, the gateway's own id of the WebSocket.
 
 A segment is written once, and then only its `marks` and `notes` change: each a JSON object by
 offset, which is there where an event has a mark, or other metadata than it was written with. With
-a mark `erased` its event in `events` is emptied.
+a mark `erased` its event in `events` is emptied. Where somebody may listen when it is written it
+has `heard`: by that who tells those that listen finds it in the table's stream.
 
 A session is in the list of its agent, and in the `shard` (`sessions#0` to `sessions#7`, by a hash
 of its id) that has it for a list of all.
@@ -36,12 +41,17 @@ of its id) that has it for a list of all.
 | newest segment of all, of an incarnation  | table         | sk in E#, E#<inc>, backwards, one  |
 | what to sweep                             | table         | sk below E#, B#, R#<inc + 1>       |
 | agent, beat, customer, API key, spend     | table         | Get                                |
+| offer a connection                        | table         | Put where the key is free          |
+| open one, where its ticket is not taken   | table         | Get; Update and Put in one         |
+|                                           |               | transaction                        |
+| a connection; by its WebSocket            | table         | Get; Get of both                   |
+| those of a session                        | table         | sk in C#                           |
 | agents; an agent's sessions; customers;   | ListIndex     | list, rank above the last one seen |
 | API keys                                  |               |                                    |
 | sessions of all agents                    | SessionsIndex | shard, one after the other         |
 
-Reads of the table are strongly consistent, but for those of what was appended next by who asks
-again anyway. Those of the indexes lag, and decide nothing.
+Reads of the table are strongly consistent, but for those of a session's connections, and of what
+was appended next by who asks again anyway. Those of the indexes lag, and decide nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,9 +67,9 @@ from cueline.adapters.marks import (
 )
 from cueline.adapters.page_keys import rank
 from cueline.adapters.session_texts import FIELDS, session_fields, session_to_texts
-from cueline.adapters.sizes import segment_size, segment_to_json
+from cueline.adapters.sizes import is_heard, segment_size, segment_to_json
 from cueline.log.events import Mark, Recorded, events_from_json, events_to_json
-from cueline.log.segment import Keyed, Segment, Session, record
+from cueline.log.segment import Segment, Session, record
 from cueline.log.state import State, state_from_json, state_to_json
 
 Item = Mapping[str, Any]
@@ -73,6 +83,8 @@ META = "META"
 FIRST_SEGMENT = "E#"
 AFTER_SEGMENTS = "E$"
 FIRST_BEAT = "B#"
+FIRST_CONNECTION = "C#"
+AFTER_CONNECTIONS = "C$"
 FIRST_KEYED = "R#"
 
 BLANK_EVENTS = "[]"
@@ -157,7 +169,7 @@ def incarnation_of(item: Item) -> int:
     return int(item["incarnation"]["N"])
 
 
-# --- segments, and the keys of inputs ------------------------------------------------------------
+# --- segments ------------------------------------------------------------------------------------
 
 
 def segment_to_item(session: str, incarnation: int, segment: Segment) -> dict[str, Item]:
@@ -165,6 +177,7 @@ def segment_to_item(session: str, incarnation: int, segment: Segment) -> dict[st
     events, state = segment_to_json(segment)
     marks = {"marks": marks_attribute(segment)} if segment.marks else {}
     notes = {"notes": notes_attribute(segment)} if segment.notes else {}
+    heard = {"heard": number(1)} if is_heard(segment) else {}
     return {
         **key_of(session, segment_sk(incarnation, segment.at)),
         "events": text(events),
@@ -175,6 +188,7 @@ def segment_to_item(session: str, incarnation: int, segment: Segment) -> dict[st
         "trace_id": text(segment.trace_id),
         **marks,
         **notes,
+        **heard,
     }
 
 
@@ -189,6 +203,11 @@ def segment_from_item(item: Item) -> Segment:
         marks=marks_in(item),
         notes=notes_in(item),
     )
+
+
+def heard_segment(image: Item) -> tuple[str, int, Segment]:
+    """Session, incarnation and segment, from the new image of a segment in the table's stream."""
+    return str(image["pk"]["S"]), incarnation_in(image), segment_from_item(image)
 
 
 def events_attribute(segment: Segment) -> Item:
@@ -232,24 +251,8 @@ def size_of(item: Item) -> int:
         item["trace_id"]["S"],
         item["marks"]["S"] if "marks" in item else "",
         item["notes"]["S"] if "notes" in item else "",
+        heard="heard" in item,
     )
-
-
-def keyed_to_item(
-    session: str, incarnation: int, keyed: Keyed, attempt: str, until: int
-) -> dict[str, Item]:
-    """`attempt` is that of the input's segment. It expires at `until`, in seconds."""
-    return {
-        **key_of(session, keyed_sk(incarnation, keyed.key)),
-        "body": text(keyed.body),
-        "offset": number(keyed.offset),
-        "attempt": text(attempt),
-        "ttl": number(until),
-    }
-
-
-def keyed_from_item(item: Item) -> Keyed:
-    return Keyed(sk_of(item).split("#")[2], item["body"]["S"], int(item["offset"]["N"]))
 
 
 # --- sessions ------------------------------------------------------------------------------------

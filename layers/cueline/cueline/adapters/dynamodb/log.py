@@ -16,9 +16,7 @@ from cueline.adapters.dynamodb.items import (
     expires_in,
     incarnation_in,
     key_of,
-    keyed_from_item,
     keyed_sk,
-    keyed_to_item,
     number,
     offset_in,
     past_segments,
@@ -31,6 +29,7 @@ from cueline.adapters.dynamodb.items import (
     sk_of,
 )
 from cueline.adapters.dynamodb.query import between
+from cueline.adapters.dynamodb.records import keyed_from_item, keyed_to_item
 from cueline.adapters.expiry import keyed_until
 from cueline.adapters.marks import annotated
 from cueline.adapters.sizes import check_noted

@@ -25,8 +25,10 @@ def between(
     page: int = 1000,
     further: Callable[[], int] | None = None,
     forward: bool = True,
+    lags: bool = False,
 ) -> Iterator[Item]:
-    """Strongly consistent; asks for a further page of items only where the reader goes on.
+    """Strongly consistent, unless it may lag behind the writes, for half the price; asks for a
+    further page of items only where the reader goes on.
 
     `further` is asked how many items each page after the first should have, if not `page`.
     """
@@ -39,7 +41,7 @@ def between(
             ":last": text(last),
         },
         "ScanIndexForward": forward,
-        "ConsistentRead": True,
+        "ConsistentRead": not lags,
         "Limit": page,
     }
     while True:

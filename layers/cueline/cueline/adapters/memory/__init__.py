@@ -3,6 +3,7 @@
 Nothing outlives the process. Safe to use from several threads.
 """
 
+from cueline.adapters.memory.connections import MemoryConnections
 from cueline.adapters.memory.log import MemoryBeats, MemoryLog, MemorySweeper
 from cueline.adapters.memory.records import (
     MemoryAgents,
@@ -19,6 +20,7 @@ from cueline.engine.ports import Clock, Ports
 __all__ = [
     "MemoryAgents",
     "MemoryBeats",
+    "MemoryConnections",
     "MemoryCustomers",
     "MemoryKeys",
     "MemoryLog",

@@ -1,7 +1,7 @@
 """What the memory adapters share. Segments are kept as JSON, as a table would keep them."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cueline.adapters.marks import (
     marks_from_json,
@@ -9,7 +9,7 @@ from cueline.adapters.marks import (
     notes_from_json,
     notes_to_json,
 )
-from cueline.adapters.sizes import segment_size, segment_to_json
+from cueline.adapters.sizes import is_heard, segment_size, segment_to_json
 from cueline.engine.agent import Agent
 from cueline.engine.ports import Customer, Key, Spend
 from cueline.log.events import Recorded, events_from_json
@@ -31,6 +31,7 @@ class Stored:
     trace_id: str
     marks: str = ""
     notes: str = ""
+    heard: bool = False
 
     @classmethod
     def of(cls, segment: Segment) -> "Stored":
@@ -43,6 +44,7 @@ class Stored:
             segment.trace_id,
             marks_to_json(segment.marks),
             notes_to_json(segment.notes),
+            is_heard(segment),
         )
 
     def at(self, at: int) -> Segment:
@@ -61,6 +63,7 @@ class Stored:
             self.trace_id,
             self.marks,
             self.notes,
+            heard=self.heard,
         )
 
     def recorded(self, at: int) -> tuple[Recorded, ...]:
@@ -70,7 +73,7 @@ class Stored:
 
     def blank(self) -> "Stored":
         state = state_to_json(State(deleted=True))
-        return Stored("[]", state, self.attempt, self.written_at, self.trace_id)
+        return replace(self, events="[]", state=state, marks="", notes="")
 
 
 @dataclass(frozen=True, slots=True)

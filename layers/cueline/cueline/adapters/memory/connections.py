@@ -1,0 +1,70 @@
+"""Connections for tests and demos."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cueline.engine.listeners import Connection
+from cueline.engine.ports import Clock
+
+
+class MemoryConnections:
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._lock = clock, threading.Lock()
+        self._rows: dict[str, tuple[Connection, str]] = {}
+        """With their tickets."""
+        self._open: dict[str, str] = {}
+        """The gateway's id of a WebSocket -> the connection's own."""
+
+    def offer(self, connection: Connection, ticket: str) -> None:
+        with self._lock:
+            self._rows.setdefault(connection.id, (connection, ticket))
+
+    def open(
+        self, connection: str, ticket: str, gateway: str, now: int, until: int
+    ) -> Connection | None:
+        with self._lock:
+            found = self._live(connection, now)
+            if not found or self._rows[connection][1] != ticket:
+                return None
+            if found.gateway not in ("", gateway):
+                return None
+            opened = replace(found, gateway=gateway, opened_at=now, expires_at=until)
+            self._rows[connection] = opened, ticket
+            self._open[gateway] = connection
+            return opened
+
+    def get(self, connection: str, now: int) -> Connection | None:
+        with self._lock:
+            return self._live(connection, now)
+
+    def at(self, gateway: str, now: int) -> Connection | None:
+        with self._lock:
+            return self._live(self._open.get(gateway, ""), now)
+
+    def of(self, session: str, incarnation: int, now: int) -> Sequence[Connection]:
+        with self._lock:
+            live = [found for name in sorted(self._rows) if (found := self._live(name, now))]
+        return [
+            one
+            for one in live
+            if one.told and (one.session, one.incarnation) == (session, incarnation)
+        ]
+
+    def tell(self, connection: Connection) -> Connection | None:
+        with self._lock:
+            found = self._live(connection.id, self._clock.now())
+            if not found:
+                return None
+            told = replace(found, told=True)
+            self._rows[told.id] = told, self._rows[told.id][1]
+            return told
+
+    def remove(self, connection: Connection) -> None:
+        with self._lock:
+            if row := self._rows.pop(connection.id, None):
+                self._open.pop(row[0].gateway, None)
+
+    def _live(self, connection: str, now: int) -> Connection | None:
+        found, _ = self._rows.get(connection, (None, ""))
+        return found if found and found.expires_at > now else None
