@@ -10,6 +10,7 @@ import botocore.session
 from botocore.config import Config
 
 if TYPE_CHECKING:
+    from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
@@ -62,14 +63,23 @@ def lambda_client() -> "LambdaClient":
     return cast("LambdaClient", _client("lambda", client_config().merge(patient)))
 
 
+def sockets_client(url: str) -> "ApiGatewayManagementApiClient":
+    """For WebSockets, at the gateway's own `url`: hasty, and sends no frame twice by itself."""
+    hasty = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=2)
+    return cast(
+        "ApiGatewayManagementApiClient",
+        _client("apigatewaymanagementapi", client_config().merge(hasty), url),
+    )
+
+
 def secret(arn: str) -> str:
     """The secret's string, by its ARN or its name."""
     return str(_client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"])
 
 
-def _client(service: str, config: Config | None = None) -> Any:
+def _client(service: str, config: Config | None = None, url: str | None = None) -> Any:
     with _making:
-        return _session().create_client(service, config=config or client_config())
+        return _session().create_client(service, config=config or client_config(), endpoint_url=url)
 
 
 def _as_it_is(
