@@ -21,12 +21,14 @@ from cueline.log.events import (
     InputsOverran,
     InputsTaken,
     InputsWithdrawn,
+    Listening,
     ModeChanged,
     ModelCalled,
     PartlyAnswered,
     Posted,
     Recorded,
     SessionDeleted,
+    SettingsChanged,
     SkillLoaded,
     Spoke,
     StepChanged,
@@ -45,6 +47,7 @@ from cueline.log.events import (
     event_id,
 )
 from cueline.log.segment import Session
+from cueline.log.settings import Settings
 from cueline.log.triggers import Guideline, Participant, Trigger
 
 SESSION = Session("a", "s", 5, "S", 0, customer="c1")
@@ -190,6 +193,8 @@ HIDDEN: list[Event] = [
     InputsWithdrawn(inputs=(1,)),
     EventMarked(offset=1, mark="hidden"),
     ModeChanged(mode="manual"),
+    SettingsChanged(settings=Settings(temperature=0.5)),
+    Listening(connection="a.s.c", until=1),
     EventsRemoved(first=1),
     SessionDeleted(),
 ]

@@ -98,7 +98,10 @@ class Speech(Protocol):
         begins, or begins anew."""
 
     def ends(self, *, cut: bool) -> None:
-        """The turn is over. What it has said is told, at once; with `cut` nothing more is."""
+        """The turn is over. What it has said is told, at once; with `cut` nothing more is.
+
+        May be called again.
+        """
 
 
 class Listeners(Protocol):
