@@ -14,7 +14,7 @@ from cueline.adapters.clock import SystemClock
 from cueline.adapters.dynamodb.agents import DynamoAgents
 from cueline.adapters.dynamodb.beats import DynamoBeats
 from cueline.adapters.dynamodb.customers import DynamoCustomers
-from cueline.adapters.dynamodb.items import session_from_item
+from cueline.adapters.dynamodb.items import heard_segment, session_from_item
 from cueline.adapters.dynamodb.keys import DynamoKeys
 from cueline.adapters.dynamodb.log import DynamoLog
 from cueline.adapters.dynamodb.sessions import DynamoSessions
@@ -25,20 +25,26 @@ from cueline.adapters.sqs import SqsWakeUps, wake_up_from_json
 from cueline.doors.access import Access
 from cueline.doors.cors import Cors
 from cueline.engine.failures import Failures
+from cueline.engine.listeners import NOBODY
 from cueline.engine.ports import Ports
 from cueline.engine.tools import Toolbox
 from cueline.errors import ModelError, Unavailable, unexpected
 from cueline.settings import Settings, from_environment
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
     # Only functions that run turns pay for the import of what does.
     from cueline.doors.agent_events.hosting import Hosting
+    from cueline.doors.client_commands.broadcast import Broadcast
+    from cueline.doors.client_commands.realtime import Realtime
     from cueline.doors.triggered_responses.following import Following
-    from cueline.engine.host import Limits
+    from cueline.engine.limits import Limits
+    from cueline.engine.listeners import Connections, Listeners, Sockets, Speech
     from cueline.engine.model import Model
     from cueline.engine.worker import Worker
 
-__all__ = ["session_from_item", "wake_up_from_json"]
+__all__ = ["heard_segment", "session_from_item", "wake_up_from_json"]
 
 start.imported()
 
@@ -69,7 +75,7 @@ settings = cache(from_environment)
 @cache
 @start.nothing_collected()
 def ports() -> Ports:
-    given, clock, dynamodb = settings(), SystemClock(), aws.dynamodb_client()
+    given, clock, dynamodb = settings(), SystemClock(), _dynamodb()
     keys = DynamoKeys(dynamodb, given.table_name, clock)
     return Ports(
         log=DynamoLog(dynamodb, given.table_name, clock),
@@ -90,6 +96,11 @@ def ports() -> Ports:
         ),
         clock=clock,
     )
+
+
+@cache
+def _dynamodb() -> "DynamoDBClient":
+    return aws.dynamodb_client()
 
 
 def rest() -> Door:
@@ -120,6 +131,32 @@ def following() -> "Following":
 
 @cache
 @start.nothing_collected()
+def realtime() -> "Realtime":
+    """Door 3, whose clients hold a WebSocket open."""
+    from cueline.doors.client_commands.realtime import Realtime
+
+    given = settings()
+    return Realtime(
+        ports=ports(),
+        connections=_connections(),
+        sockets=_sockets(),
+        access=access(),
+        url=given.connections_url,
+        origins=given.allowed_origins,
+        lease=given.lease_seconds,
+    )
+
+
+@cache
+@start.nothing_collected()
+def broadcast() -> "Broadcast":
+    from cueline.doors.client_commands.broadcast import Broadcast
+
+    return Broadcast(realtime())
+
+
+@cache
+@start.nothing_collected()
 def worker() -> "Worker":
     from cueline.engine.worker import Worker
 
@@ -135,7 +172,37 @@ def failures() -> Failures:
 def _turn_ports() -> Ports:
     """Turns use what they know of an agent for a while; only they do."""
     agents = CachedAgents(ports().agents, ports().clock, settings().agent_cache_seconds)
-    return replace(ports(), agents=agents, toolbox=_toolbox())
+    listeners = _Live() if settings().sockets_url else NOBODY
+    return replace(ports(), agents=agents, toolbox=_toolbox(), listeners=listeners)
+
+
+class _Live:
+    """Turns that nobody listens to, which are most, do not pay for what tells listeners."""
+
+    def speech(self, session: str, incarnation: int, turn: str) -> "Speech":
+        return _live_listeners().speech(session, incarnation, turn)
+
+
+@cache
+@start.nothing_collected()
+def _live_listeners() -> "Listeners":
+    from cueline.doors.client_commands.speech import LiveListeners
+
+    return LiveListeners(_connections(), _sockets(), ports().clock)
+
+
+@cache
+def _connections() -> "Connections":
+    from cueline.adapters.dynamodb.connections import DynamoConnections
+
+    return DynamoConnections(_dynamodb(), settings().table_name, ports().clock)
+
+
+@cache
+def _sockets() -> "Sockets":
+    from cueline.adapters.sockets import GatewaySockets
+
+    return GatewaySockets(cache(lambda: aws.sockets_client(settings().sockets_url)))
 
 
 def _toolbox() -> Toolbox:
@@ -184,7 +251,7 @@ def _api_key(given: Settings) -> str:
 
 
 def _limits(given: Settings) -> "Limits":
-    from cueline.engine.host import Limits
+    from cueline.engine.limits import Limits
     from cueline.engine.prices import Prices
 
     return Limits(

@@ -37,6 +37,11 @@ class Settings(BaseModel):
     """The role that sends a wake-up when its time has come."""
     schedules_failed_arn: str = ""
     """Where it goes if it cannot be sent."""
+    connections_url: str = ""
+    """What clients dial, wss://, for a WebSocket."""
+    sockets_url: str = ""
+    """Of API Gateway's @connections, which reach open WebSockets; without it nobody listens while
+    something is said."""
     auth: Literal["on", "off"] = "on"
     token_secret_arn: str = ""
     """Of the secret that signs access tokens."""
