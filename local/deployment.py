@@ -61,6 +61,7 @@ class Deployment:
     """What the running parts need to know of the deployed stack."""
 
     api_id: str
+    sockets_id: str
     stage: str
     table: str
     streaming_arn: str
@@ -164,6 +165,7 @@ def describe(endpoint: str, resources: dict[str, Any]) -> Deployment | None:
     )
     return Deployment(
         api_id=outputs["ApiId"],
+        sockets_id=outputs["WsApiId"],
         stage=template.stage(resources),
         table=outputs["TableName"],
         streaming_arn=function["FunctionArn"],

@@ -1,17 +1,16 @@
 """One origin for the local stack: what API Gateway and the Lambda Web Adapter are on AWS.
 
 The emulator does not stream, so the template's streaming routes go to that function's own process,
-chunk by chunk; all else goes to the emulator's REST API.
+chunk by chunk; WebSockets go to the emulator's WebSocket API, all else to its REST API.
 """
 
 import argparse
 import asyncio
 import json
-import re
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +25,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local import template
+from local.headers import GATEWAYS_OWN, forwarded
+from local.refusals import ORIGIN, LoopbackOnly, refusal
+from local.sockets import MAX_MESSAGE, Sockets
 
 MAX_BODY = 6 * 1024 * 1024  # what Lambda takes
 # The first answer of a function waits until the emulator has unpacked the layers; to give up and
@@ -33,62 +35,17 @@ MAX_BODY = 6 * 1024 * 1024  # what Lambda takes
 HEALTH_SECONDS = 120
 STREAM_SECONDS = 900  # as long as a streaming function may run
 
-LOOPBACK = r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
-ORIGIN = re.compile(rf"https?://{LOOPBACK}")
-HOP_BY_HOP = {
-    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection",
-    "te", "trailer", "transfer-encoding", "upgrade",
-}  # fmt: skip
-# Only the gateway may say these, here as on AWS.
-GATEWAYS_OWN = {"x-amzn-request-context", "x-amzn-lambda-context", "x-forwarded-for"}
-
 
 @dataclass(frozen=True)
 class Upstreams:
-    """`rest` is the API's URL with its stage, `streaming` the streaming function's process."""
+    """`rest` and `sockets` are the APIs' URLs with their stages, `streaming` the streaming
+    function's process."""
 
     rest: str
     streaming: str
     streaming_arn: str
     template: dict[str, Any]
-
-
-def refusal(status: int, code: str, message: str) -> Response:
-    """An error of the edge itself, in the shapes that all doors' clients read, in one."""
-    request = str(uuid.uuid4())
-    return JSONResponse(
-        {
-            "messages": [message],
-            "detail": message,
-            "code": code,
-            "request_id": request,
-            "retryable": status in {502, 503},
-        },
-        status,
-        {"x-request-id": request},
-    )
-
-
-class LoopbackOnly:
-    """Keeps other web sites out: the stack is open, and a browser on this machine can reach it.
-
-    A page of another site could post to it, or have its own name resolve to this machine.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            headers = Request(scope).headers
-            host, origin = headers.get("host", ""), headers.get("origin")
-            if not re.fullmatch(LOOPBACK, host):
-                message = f"This local stack answers at 127.0.0.1 and localhost only, not {host!r}."
-                return await refusal(403, "forbidden", message)(scope, receive, send)
-            if origin is not None and not ORIGIN.fullmatch(origin):
-                message = f"Pages of {origin!r} may not use this local stack; only local ones may."
-                return await refusal(403, "forbidden", message)(scope, receive, send)
-        return await self.app(scope, receive, send)
+    sockets: str = ""
 
 
 class TooLargeError(Exception):
@@ -102,18 +59,6 @@ async def read_body(request: Request) -> bytes:
         if len(body) > MAX_BODY:
             raise TooLargeError
     return bytes(body)
-
-
-def forwarded(headers: Sequence[tuple[bytes, bytes]], drop: set[str]) -> list[tuple[bytes, bytes]]:
-    """Headers for the other side: without those of this connection alone."""
-    named = {
-        name.strip().lower()
-        for key, value in headers
-        if key.lower() == b"connection"
-        for name in value.decode("latin-1").split(",")
-    }
-    drop = drop | HOP_BY_HOP | named
-    return [(key, value) for key, value in headers if key.decode("latin-1").lower() not in drop]
 
 
 class Edge:
@@ -264,36 +209,43 @@ def create_app(upstreams: Upstreams) -> Starlette:
         ],
     )
     app.add_route("/healthz", edge.healthz, ["GET"])
-    app.router.default = _as_asgi(edge)
+    app.router.default = _as_asgi(edge, Sockets(upstreams.sockets))
     return app
 
 
-def _as_asgi(edge: Edge) -> ASGIApp:
+def _as_asgi(edge: Edge, sockets: Sockets) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return  # WebSockets come with their door
+        if scope["type"] == "websocket":
+            return await sockets(scope, receive, send)
         response = await edge.proxy(Request(scope, receive))
-        await response(scope, receive, send)
+        return await response(scope, receive, send)
 
     return app
+
+
+def server(app: ASGIApp) -> uvicorn.Server:
+    """Its log holds no query, which for a WebSocket is a secret: only warnings are written."""
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, date_header=True,
+        timeout_graceful_shutdown=2, ws="websockets-sansio", ws_max_size=MAX_MESSAGE,
+        ws_per_message_deflate=False,
+    )  # fmt: skip
+    return uvicorn.Server(config)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--socket", type=int, required=True, help="a bound socket's descriptor")
     parser.add_argument("--rest", required=True)
+    parser.add_argument("--sockets", required=True)
     parser.add_argument("--streaming", required=True)
     parser.add_argument("--streaming-arn", required=True)
-    options = parser.parse_args()
-    app = create_app(
-        Upstreams(options.rest, options.streaming, options.streaming_arn, template.load())
+    given = parser.parse_args()
+    upstreams = Upstreams(
+        given.rest, given.streaming, given.streaming_arn, template.load(), given.sockets
     )
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, date_header=True,
-        timeout_graceful_shutdown=2,
-    )  # fmt: skip
-    with socket.socket(fileno=options.socket) as listener:
-        uvicorn.Server(config).run(sockets=[listener])
+    with socket.socket(fileno=given.socket) as listener:
+        server(create_app(upstreams)).run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from local.template import ROOT
 
 COMMAND = ROOT / ".envs/emulator/bin/ministack"
 HEALTH = "/_ministack/health"
+APIS = "_aws/execute-api"  # each has its id and its stage behind that
 GRACE = 10.0  # seconds: it saves its state when it is told to stop
 
 

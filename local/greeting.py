@@ -9,6 +9,7 @@ _TRIGGER = (
     '{"kind":"message","source":"ai_agent","guidelines":[{"action":"Ask how you can help",'
     '"rationale":"follow_up"}]}'
 )
+_CONNECTION = '{"channelType":"websocket","initialSpeech":"Say hello"}'
 _MESSAGE = '{"messages":[{"type":"text","content":"Hello!"}],"stream_response":true}'
 
 
@@ -34,9 +35,11 @@ def ready(url: str, *, checked: bool) -> str:
     key = '-H "x-api-key: $KEY" ' if checked else ""
     base, post = f"{url}/v2/agents", f"{key}-H 'content-type: application/json' -d"
     return (
-        f"\nCueline is ready at {url}. Four commands to try; the last has the agent speak first:\n"
+        f"\nCueline is ready at {url}. Commands to try; the fourth has the agent speak first, the\n"
+        "token of the last is base64 of where a WebSocket may be opened within a minute:\n"
         f"  curl {base} {post} '{_AGENT}'\n"
         f'  curl {base}/guide/sessions {post} \'{{"key":"first"}}\'\n'
         f"  curl -N {base}/guide/sessions/first/events {post} '{_MESSAGE}'\n"
-        f"  curl {url}/sessions/guide.first/events {post} '{_TRIGGER}'"
+        f"  curl {url}/sessions/guide.first/events {post} '{_TRIGGER}'\n"
+        f"  curl {url}/public/agents/guide/connections {post} '{_CONNECTION}'"
     )

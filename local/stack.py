@@ -51,6 +51,7 @@ class Stack:
     # --- start ---------------------------------------------------------------------------------
 
     def start(self) -> None:
+        self.url = f"http://{HOST}:{self.listener.getsockname()[1]}"
         self.ports = ports = self._ports()
         endpoint = self.environment.get("AWS_ENDPOINT_URL", "").rstrip("/")
         practice = self._practice_model(ports["practice"])
@@ -65,7 +66,6 @@ class Stack:
         self._say("starting the streaming function and the edge")
         self.streaming_port = free_port()
         streaming, edge = self._streaming(), self._edge()
-        self.url = f"http://{HOST}:{self.listener.getsockname()[1]}"
         # Asks all parts; the first time, the emulator unpacks the layers.
         edge.wait_for(f"{self.url}/healthz", 180, also=[streaming])
         provider = self.environment.get("OPENAI_BASE_URL") or "OpenAI"
@@ -126,6 +126,8 @@ class Stack:
             "ModelSecretArn": store_secret(endpoint, key) if key else "",
             "LeaseSeconds": get("LEASE_SECONDS") or "30",
             "ToolNetwork": get("TOOL_NETWORK", ""),
+            "ConnectionsUrl": f"ws{self.url.removeprefix('http')}/realtime",
+            "SocketsBase": f"{endpoint}/{emulator.APIS}",
             "LogRetentionDays": "1",
         }
 
@@ -166,13 +168,14 @@ class Stack:
 
     def _edge(self) -> Process:
         deployment, number = self.deployment, self.listener.fileno()
-        rest = f"{self.endpoint}/_aws/execute-api/{deployment.api_id}/{deployment.stage}"
+        apis, stage = f"{self.endpoint}/{emulator.APIS}", deployment.stage
         return self._run(
             "edge",
             [
                 *(sys.executable, "-m", "local.edge"),
                 *("--socket", str(number)),
-                *("--rest", rest),
+                *("--rest", f"{apis}/{deployment.api_id}/{stage}"),
+                *("--sockets", f"{apis}/{deployment.sockets_id}/{stage}"),
                 *("--streaming", f"http://{HOST}:{self.streaming_port}"),
                 *("--streaming-arn", deployment.streaming_arn),
             ],
