@@ -1,4 +1,4 @@
-"""A frame that a client sends: what it does to the session, and the one answer to it.
+"""What a command does to its session, and the one answer to it.
 
 What a message does is decided here, and done by the engine:
 
@@ -14,14 +14,11 @@ The role says who speaks, and nothing else. In manual mode a user's messages are
 what the application says waits until the agent answers again.
 """
 
-import logging
 from dataclasses import dataclass
-from typing import Any
 
 from cueline.doors.access import OPEN
 from cueline.doors.client_commands import acks
-from cueline.doors.client_commands.frames import session_closing, session_expired
-from cueline.doors.client_commands.realtime import Realtime, SocketEvent
+from cueline.doors.client_commands.realtime import Realtime
 from cueline.doors.client_commands.wire import (
     Command,
     CommandError,
@@ -29,143 +26,23 @@ from cueline.doors.client_commands.wire import (
     Resume,
     SendMessage,
     SetSettings,
-    id_in,
-    parse,
-    read,
 )
 from cueline.doors.idempotency import digest
 from cueline.engine.accept import Arrival, accept
 from cueline.engine.append import IdempotencyKey, Writer
-from cueline.engine.listeners import LONGEST_CONNECTION, Connection, Grant
+from cueline.engine.listeners import Connection, Grant
 from cueline.engine.ports import Ports
 from cueline.engine.posting import put
 from cueline.engine.settings import change_settings
-from cueline.errors import AgentNotFound, CuelineError, SessionNotFound, unexpected
+from cueline.errors import AgentNotFound, SessionNotFound
 from cueline.log.events import Input, Listening, Policy
 from cueline.log.segment import Session, Tail
 
 _GRANTS: dict[str, Grant] = {"user": "user_messages", "system": "system_messages"}
 
 
-_CLOSING = (LONGEST_CONNECTION - 10 * 60) * 1000
-"""Milliseconds after which a connection is told that it will be ended."""
-_PAUSE = 0.3
-"""Seconds before a frame is sent again that was not taken."""
-_TRIES = 3
-
-logger = logging.getLogger(__name__)
-
-
 class SessionExpired(SessionNotFound):
     """It was not deleted: nobody has said anything for too long."""
-
-
-def command(realtime: Realtime, event: SocketEvent) -> None:
-    """Answers a frame with one of its own, whatever was sent. Never raises.
-
-    Where the answer cannot be delivered the connection ends, so that its client does not wait for
-    it: on the next connection it sends again what was not answered.
-    """
-    given, wrong = _read(event)
-    try:
-        connection = realtime.connections.at(event.gateway, realtime.ports.clock.now())
-    except Exception as error:
-        _log(error)
-        _send(realtime, event.gateway, acks.refused(error, id_in(given)))
-        return
-    if not connection:
-        realtime.sockets.close(event.gateway)
-        return
-    frames, ends = _answers(realtime, connection, event, given, wrong)
-    if not all(_send(realtime, event.gateway, frame) for frame in frames) or ends:
-        end(realtime, connection)
-
-
-def end(realtime: Realtime, connection: Connection) -> None:
-    """Nothing is sent over it, or taken from it, any more."""
-    try:
-        realtime.connections.remove(connection)
-    except CuelineError as error:
-        logger.warning("A connection's rows were not removed", extra=unexpected(error))
-    realtime.sockets.close(connection.gateway)
-
-
-def _read(event: SocketEvent) -> tuple[dict[str, Any], Exception | None]:
-    """The command, and what is wrong with it as far as can be said at once."""
-    try:
-        return read(event.body, event.is_base64), None
-    except Exception as error:
-        return {}, error
-
-
-def _parsed(given: dict[str, Any], wrong: Exception | None) -> Command:
-    if wrong:
-        raise wrong
-    return parse(given)
-
-
-def _answers(
-    realtime: Realtime,
-    connection: Connection,
-    event: SocketEvent,
-    given: dict[str, Any],
-    wrong: Exception | None,
-) -> tuple[list[str], bool]:
-    """The frames, and whether the connection ends with them."""
-    now = realtime.ports.clock.now()
-    try:
-        _check_key(realtime, connection, now)
-        asked = _parsed(given, wrong)
-        frames = [answer(realtime, connection, asked, event.request_id)]
-    except Exception as error:
-        _log(error)
-        frames = [acks.refused(error, id_in(given))]
-        refusal = acks.refusal_of(error)
-        if refusal == "session_not_found":
-            # That one was deleted stands in its log, and is told from there too.
-            expired = isinstance(error, SessionExpired)
-            frames.append(session_expired("expired" if expired else "deleted"))
-        if refusal in ("session_not_found", "unauthorized"):
-            return frames, True
-    if now - connection.opened_at >= _CLOSING:
-        frames.append(session_closing(connection.expires_at))
-    return frames, False
-
-
-def _send(realtime: Realtime, gateway: str, frame: str) -> bool:
-    for n in range(_TRIES):
-        if n:
-            realtime.ports.clock.sleep(_PAUSE)
-        sent = realtime.sockets.send(gateway, frame)
-        if sent != "busy":
-            return sent == "sent"
-    return False
-
-
-def _check_key(realtime: Realtime, connection: Connection, now: int) -> None:
-    """Whoever was let in by a key is let out when it is taken back. Raises CommandError."""
-    access = realtime.access
-    if not access:
-        return
-    # As it is remembered, a key may lack the secret that it has just got.
-    for fresh in (False, True):
-        key = access.keys.get(connection.caller, fresh=fresh)
-        if key and any(secret.live(now) for secret in key.secrets):
-            return
-    why = "The API key that this connection was made with is not valid any more. Create another."
-    raise CommandError("unauthorized", why)
-
-
-def _log(error: Exception) -> None:
-    if isinstance(error, CommandError):
-        return
-    if isinstance(error, CuelineError):
-        logger.info("A command was refused", extra={"code": error.code})
-    else:
-        logger.error("A command failed unexpectedly", extra=unexpected(error))
-
-
-# --- what it does --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

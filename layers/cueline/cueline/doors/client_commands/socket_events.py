@@ -1,14 +1,18 @@
-"""Clients that come, with the ticket that they were given, and clients that go.
+"""What the gateway tells of a WebSocket: a client comes with its ticket, says something, goes.
 
 Nothing is raised: the gateway would answer in words of its own.
 """
 
 import logging
 import re
+from typing import Any
 
 from cueline.doors.access import hashed
-from cueline.doors.client_commands.commands import disabled, enter, listen
+from cueline.doors.client_commands import acks
+from cueline.doors.client_commands.commands import SessionExpired, answer, disabled, enter, listen
+from cueline.doors.client_commands.frames import session_closing, session_expired
 from cueline.doors.client_commands.realtime import Realtime, SocketEvent
+from cueline.doors.client_commands.wire import Command, CommandError, id_in, parse, read
 from cueline.doors.idempotency import digest
 from cueline.engine.accept import Arrival, accept
 from cueline.engine.append import IdempotencyKey
@@ -20,6 +24,11 @@ from cueline.log.triggers import Guideline, Trigger
 _KEY = "[0-9A-Za-z_-]{1,50}"
 _TOKEN = re.compile(rf"({_KEY}\.{_KEY}\.[0-9a-z]{{1,64}})\.([0-9A-Za-z_-]{{1,200}})")
 """Connection and secret. What cannot be a token costs no look at the table."""
+_CLOSING = (LONGEST_CONNECTION - 10 * 60) * 1000
+"""Milliseconds after which a connection is told that it will be ended."""
+_PAUSE = 0.3
+"""Seconds before a frame is sent again that was not taken."""
+_TRIES = 3
 
 logger = logging.getLogger(__name__)
 
@@ -43,27 +52,18 @@ def connect(realtime: Realtime, event: SocketEvent) -> int:
         connection = realtime.connections.open(name, ticket, event.gateway, now, until)
         if not connection:
             return 403
+        _check_key(realtime, connection, now)
         listen(enter(realtime, connection, event.request_id), connection.after, until)
         if connection.opening:
             _open(realtime, connection, event.request_id)
     except Exception as error:
         _forget(realtime, connection)
-        if isinstance(error, SessionNotFound):
+        if isinstance(error, SessionNotFound | CommandError):
             return 403
         level = logging.WARNING if isinstance(error, CuelineError) else logging.ERROR
         logger.log(level, "A client could not connect", extra=unexpected(error))
         return 503
     return 200
-
-
-def disconnect(realtime: Realtime, event: SocketEvent) -> None:
-    """The gateway may never tell; then the rows go when nothing can be sent, or with their time."""
-    connection = None
-    try:
-        connection = realtime.connections.at(event.gateway, realtime.ports.clock.now())
-    except Exception as error:
-        logger.warning("Who has disconnected is not known", extra=unexpected(error))
-    _forget(realtime, connection)
 
 
 def _open(realtime: Realtime, connection: Connection, trace_id: str) -> None:
@@ -79,6 +79,124 @@ def _open(realtime: Realtime, connection: Connection, trace_id: str) -> None:
         accept(entered.ports, entered.writer, entered.tail, arrival, realtime.lease, hosts=False)
     except TooManyPending:
         logger.info("So much waits for an answer that nothing opens the conversation")
+
+
+# --- what clients send --------------------------------------------------------------------------
+
+
+def command(realtime: Realtime, event: SocketEvent) -> None:
+    """Answers a frame with one of its own, whatever was sent. Never raises.
+
+    Where the answer cannot be delivered the connection ends, so that its client does not wait for
+    it: on the next connection it sends again what was not answered.
+    """
+    given, wrong = _read(event)
+    try:
+        connection = realtime.connections.at(event.gateway, realtime.ports.clock.now())
+    except Exception as error:
+        _log(error)
+        _send(realtime, event.gateway, acks.refused(error, id_in(given)))
+        return
+    if not connection:
+        realtime.sockets.close(event.gateway)
+        return
+    frames, ends = _answers(realtime, connection, event, given, wrong)
+    if not all(_send(realtime, event.gateway, frame) for frame in frames) or ends:
+        _end(realtime, connection)
+
+
+def _read(event: SocketEvent) -> tuple[dict[str, Any], Exception | None]:
+    """The command, and what is wrong with it as far as can be said at once."""
+    try:
+        return read(event.body, event.is_base64), None
+    except Exception as error:
+        return {}, error
+
+
+def _parsed(given: dict[str, Any], wrong: Exception | None) -> Command:
+    if wrong:
+        raise wrong
+    return parse(given)
+
+
+def _answers(
+    realtime: Realtime,
+    connection: Connection,
+    event: SocketEvent,
+    given: dict[str, Any],
+    wrong: Exception | None,
+) -> tuple[list[str], bool]:
+    """The frames, and whether the connection ends with them."""
+    now = realtime.ports.clock.now()
+    try:
+        _check_key(realtime, connection, now)
+        asked = _parsed(given, wrong)
+        frames = [answer(realtime, connection, asked, event.request_id)]
+    except Exception as error:
+        _log(error)
+        frames = [acks.refused(error, id_in(given))]
+        refusal = acks.refusal_of(error)
+        if refusal == "session_not_found":
+            # That one was deleted stands in its log, and is told from there too.
+            expired = isinstance(error, SessionExpired)
+            frames.append(session_expired("expired" if expired else "deleted"))
+        if refusal in ("session_not_found", "unauthorized"):
+            return frames, True
+    if now - connection.opened_at >= _CLOSING:
+        frames.append(session_closing(connection.expires_at))
+    return frames, False
+
+
+def _send(realtime: Realtime, gateway: str, frame: str) -> bool:
+    for n in range(_TRIES):
+        if n:
+            realtime.ports.clock.sleep(_PAUSE)
+        sent = realtime.sockets.send(gateway, frame)
+        if sent != "busy":
+            return sent == "sent"
+    return False
+
+
+def _check_key(realtime: Realtime, connection: Connection, now: int) -> None:
+    """Whoever was let in by a key is let out when it is taken back. Raises CommandError."""
+    access = realtime.access
+    if not access:
+        return
+    # As it is remembered, a key may lack the secret that it has just got.
+    for fresh in (False, True):
+        key = access.keys.get(connection.caller, fresh=fresh)
+        if key and any(secret.live(now) for secret in key.secrets):
+            return
+    why = "The API key that this connection was made with is not valid any more. Create another."
+    raise CommandError("unauthorized", why)
+
+
+def _log(error: Exception) -> None:
+    if isinstance(error, CommandError):
+        return
+    if isinstance(error, CuelineError):
+        logger.info("A command was refused", extra={"code": error.code})
+    else:
+        logger.error("A command failed unexpectedly", extra=unexpected(error))
+
+
+# --- clients that go ------------------------------------------------------------------------------
+
+
+def disconnect(realtime: Realtime, event: SocketEvent) -> None:
+    """The gateway may never tell; then the rows go when nothing can be sent, or with their time."""
+    connection = None
+    try:
+        connection = realtime.connections.at(event.gateway, realtime.ports.clock.now())
+    except Exception as error:
+        logger.warning("Who has disconnected is not known", extra=unexpected(error))
+    _forget(realtime, connection)
+
+
+def _end(realtime: Realtime, connection: Connection) -> None:
+    """Nothing is sent over it, or taken from it, any more."""
+    _forget(realtime, connection)
+    realtime.sockets.close(connection.gateway)
 
 
 def _forget(realtime: Realtime, connection: Connection | None) -> None:
