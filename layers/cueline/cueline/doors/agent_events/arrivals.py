@@ -1,6 +1,6 @@
 """What a posted body is to the engine: an input, and what its caller wants."""
 
-from cueline.doors.access import OPEN
+from cueline.doors.access import payer_of
 from cueline.doors.agent_events.post import (
     START,
     PostedCompaction,
@@ -46,7 +46,7 @@ def arrival(
             update={
                 # Whoever sends a key says by it what is a repeat.
                 "digest": "" if key else digest(caller, *_identity(posted)),
-                "caller": "" if caller == OPEN else caller,
+                "caller": payer_of(caller),
             }
         ),
         queues=since is not None or not isinstance(posted, PostedMessage),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from cueline.doors.access import OPEN
+from cueline.doors.access import payer_of
 from cueline.doors.agent_events import lists, wire
 from cueline.doors.agent_events.keys import new_key
 from cueline.doors.agent_events.usage import context_usage
@@ -107,7 +107,7 @@ def _source(
         session,
         end=tail.head.at if last is None else last + 1,
         compact=None if summed is None else CompactionAsked(up_to=summed),
-        payer="" if caller == OPEN else caller,
+        payer=payer_of(caller),
     )
 
 

@@ -1,6 +1,6 @@
 """A greeting: the agent speaks first in a session that has just been made."""
 
-from cueline.doors.access import OPEN
+from cueline.doors.access import payer_of
 from cueline.engine.accept import Arrival, accept
 from cueline.engine.append import Writer
 from cueline.engine.ports import Ports
@@ -14,7 +14,7 @@ def greet(ports: Ports, session: Session, caller: str, lease: int, trace_id: str
     trigger = Input(
         source="system",
         trigger=Trigger(),
-        caller="" if caller == OPEN else caller,
+        caller=payer_of(caller),
         digest="greeting",
         trace=trace_id,
     )

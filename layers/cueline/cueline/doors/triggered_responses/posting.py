@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from cueline.doors.access import OPEN
+from cueline.doors.access import payer_of
 from cueline.doors.idempotency import digest, idempotency_key
 from cueline.doors.triggered_responses.calls import Call
 from cueline.doors.triggered_responses.event_wire import PostEvent, PostQuery
@@ -51,7 +51,7 @@ class _Post:
 
     @property
     def payer(self) -> str:
-        return "" if self.call.caller == OPEN else self.call.caller
+        return payer_of(self.call.caller)
 
     @property
     def digest(self) -> str:
