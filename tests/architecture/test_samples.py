@@ -1,5 +1,6 @@
 """events/ has one real sample for each route and trigger, and each handler takes its own."""
 
+import base64
 import importlib
 import json
 import re
@@ -7,11 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import boto3
 import pytest
 from botocore.model import OperationModel
 from moto import mock_aws
+from moto.apigatewaymanagementapi.models import apigatewaymanagementapi_backends
 from starlette.testclient import TestClient
 
 from cueline import bootstrap
@@ -32,6 +35,7 @@ EVENTS = ROOT / "events"
 REST = sorted((EVENTS / "agents").glob("*.json"))
 TRIGGERED = sorted((EVENTS / "triggered_responses").glob("*.json"))
 ALL = sorted(EVENTS.rglob("*.json"))
+CONNECTED = sorted((EVENTS / "connections").glob("*.json"))
 TOKEN = EVENTS / "access/post_oauth2_token.json"
 PREFLIGHT = EVENTS / "access/options_v2_agents.json"
 POST_EVENT = EVENTS / "agent_events/post_v2_agents_agent_key_sessions_session_key_events.json"
@@ -58,17 +62,21 @@ def test_each_route_of_the_expanded_template_has_a_sample(expanded: dict[str, An
             assert function
             folder = Path(FUNCTIONS[function[1]]["Properties"]["CodeUri"]).name
             wanted.add(f"{folder}/{file_name(method, path)}")
-    assert len(wanted) == 57
+    assert len(wanted) == 60
     triggers = {
         "worker/wake_up.json",
         "failures/wake_up_failed.json",
         "collector/meta_removed.json",
+        "broadcast/heard.json",
+        *(f"commands/{event}.json" for event in ("connect", "default", "disconnect")),
     }
     assert {path.relative_to(EVENTS).as_posix() for path in ALL} == wanted | triggers
 
 
 @pytest.mark.parametrize(
-    "path", [*REST, *TRIGGERED, POST_EVENT, LIST_EVENTS, PREFLIGHT], ids=lambda path: path.stem
+    "path",
+    [*REST, *TRIGGERED, *CONNECTED, POST_EVENT, LIST_EVENTS, PREFLIGHT],
+    ids=lambda path: path.stem,
 )
 def test_a_sample_is_the_request_of_its_route(path: Path) -> None:
     event = load(path)
@@ -111,6 +119,8 @@ class Deployed:
 
     def note(self, params: dict[str, Any], model: OperationModel, **_: Any) -> None:
         service, name = model.service_model.service_name, model.name
+        if service == "apigatewaymanagementapi":
+            service, name = "execute-api", "ManageConnections"
         parts = params.get("TransactItems")  # allowed if all its parts are
         names = [f"{kind}Item" for part in parts for kind in part] if parts else [name]
         self.done |= {f"{service}:{one}" for one in names}
@@ -125,6 +135,29 @@ class Deployed:
 
     def triggered(self, name: str) -> dict[str, Any]:
         return self.invoke("triggered_responses", load(EVENTS / "triggered_responses" / name))
+
+    def connections(self, name: str, **path: str) -> dict[str, Any]:
+        event = load(EVENTS / "connections" / name)
+        event["pathParameters"] = {**(event["pathParameters"] or {}), **path}
+        event["path"] = event["resource"].format(**event["pathParameters"])
+        return self.invoke("connections", event)
+
+    def commands(self, name: str, **changed: Any) -> int:
+        """The status that the gateway is told."""
+        event = load(EVENTS / "commands" / name)
+        status: int = self.invoke("commands", event | changed)["statusCode"]
+        return status
+
+    def heard(self, session: str) -> dict[str, Any]:
+        """What the stream has of the session for who tells what is written."""
+        event = load(EVENTS / "broadcast/heard.json")
+        [sample] = event["Records"]
+        stored = [item for item in self.items(session) if "heard" in item]
+        event["Records"] = [
+            {**sample, "dynamodb": {"NewImage": item, "SequenceNumber": str(n)}}
+            for n, item in enumerate(stored)
+        ]
+        return event
 
     def items(self, session: str) -> list[dict[str, Any]]:
         """The session's META and segments."""
@@ -145,7 +178,10 @@ def forget() -> None:
                    importlib.import_module("functions.triggered_responses.app"),
                    importlib.import_module("functions.worker.app"),
                    importlib.import_module("functions.failures.app"),
-                   importlib.import_module("functions.collector.app")):  # fmt: skip
+                   importlib.import_module("functions.collector.app"),
+                   importlib.import_module("functions.connections.app"),
+                   importlib.import_module("functions.commands.app"),
+                   importlib.import_module("functions.broadcast.app")):  # fmt: skip
         for value in vars(module).values():
             if isinstance(getattr(value, "cache_clear", None), Callable):  # type: ignore[arg-type]
                 value.cache_clear()
@@ -168,6 +204,9 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
         queue = boto3.client("sqs").create_queue(QueueName="wake-ups")["QueueUrl"]
         monkeypatch.setenv("TABLE_NAME", "cueline")
         monkeypatch.setenv("WAKE_UPS_URL", queue)
+        sockets = "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1"
+        monkeypatch.setenv("CONNECTIONS_URL", f"wss://{sockets}")
+        monkeypatch.setenv("SOCKETS_URL", f"https://{sockets}")
         key = Key("sample", "sample", (Secret(hashed("secret")),), 1)
         DynamoKeys(dynamodb, "cueline", SystemClock()).put(key)
         signing = boto3.client("secretsmanager").create_secret(Name="t", SecretString="s" * 64)
@@ -178,8 +217,37 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
         forget()
 
 
+@dataclass
+class Offered:
+    """A connection, and the query that opens it."""
+
+    id: str
+    session: str
+    query: dict[str, str]
+
+
+@pytest.fixture
+def offered(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Offered:
+    monkeypatch.setenv("ALLOWED_ORIGINS", "https://example.com")
+    assert deployed.rest(CREATE_AGENT)["statusCode"] == 201
+    deployed.done.clear()
+    answer = deployed.connections(CREATE_CONNECTION)
+    body = json.loads(answer["body"])
+    assert answer["statusCode"] == 201, body
+    assert deployed.done <= allowed("ConnectionsFunction")
+    deployed.done.clear()
+    dialled = json.loads(base64.b64decode(body["token"]))["url"]
+    connection = body["connection"]
+    return Offered(
+        connection["id"], connection["sessionId"], dict(parse_qsl(urlsplit(dialled).query))
+    )
+
+
 CREATE_AGENT = file_name("post", "/v2/agents")
 CREATE_SESSION = file_name("post", "/v2/agents/{agent_key}/sessions")
+CREATE_CONNECTION = file_name("post", "/public/agents/{agent_id}/connections")
+DELETE_CONNECTION = file_name("delete", "/public/connections/{connection_id}")
+GET_CONNECTED = file_name("get", "/public/sessions/{session_id}")
 
 # What is documented but not built is refused by name.
 NOT_BUILT = re.compile(r"identity|artifacts|schedules")
@@ -318,6 +386,63 @@ def test_a_browser_s_question_is_answered_for_a_named_origin(
     assert answer["statusCode"] == 204
     assert answer["headers"]["access-control-allow-origin"] == "https://example.com"
     assert not deployed.done
+
+
+def test_the_third_door_takes_its_samples(deployed: Deployed, offered: Offered) -> None:
+    assert deployed.commands("connect.json", queryStringParameters=offered.query) == 200
+    deployed.done.clear()
+    for name, path, status in (
+        (CREATE_CONNECTION, {}, 201),
+        (GET_CONNECTED, {"session_id": offered.session}, 200),
+        (DELETE_CONNECTION, {"connection_id": offered.id}, 204),
+        (DELETE_CONNECTION, {"connection_id": offered.id}, 404),
+    ):
+        answer = deployed.connections(name, **path)
+        assert answer["statusCode"] == status, answer["body"]
+    # What it may do besides, it does where a session that is old goes on.
+    rare = {"dynamodb:UpdateItem", "sqs:SendMessage", "secretsmanager:GetSecretValue"}
+    assert deployed.done == allowed("ConnectionsFunction") - rare
+
+
+def test_a_websocket_takes_its_samples(deployed: Deployed, offered: Offered) -> None:
+    """Each of what the gateway tells, in the order of a conversation."""
+    connect = {"queryStringParameters": offered.query}
+    assert deployed.commands("connect.json", **connect) == 200
+    again = load(EVENTS / "commands/connect.json")["requestContext"] | {"connectionId": "another="}
+    assert deployed.commands("connect.json", **connect, requestContext=again) == 403
+    assert deployed.commands("default.json") == 200
+    assert deployed.commands("disconnect.json") == 200
+    assert deployed.done == allowed("CommandsFunction")
+
+
+def test_a_client_that_offers_a_protocol_is_told_that_it_is_spoken(
+    deployed: Deployed, offered: Offered
+) -> None:
+    event = load(EVENTS / "commands/connect.json") | {"queryStringParameters": offered.query}
+    event["headers"]["Sec-WebSocket-Protocol"] = "other, cueline"
+    answer = deployed.invoke("commands", event)
+    assert answer == {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": "cueline"}}
+
+
+def test_what_is_written_is_told_to_who_has_connected(deployed: Deployed, offered: Offered) -> None:
+    deployed.commands("connect.json", queryStringParameters=offered.query)
+    deployed.done.clear()
+    event = deployed.heard(offered.session)
+    assert deployed.invoke("broadcast", event) == {"batchItemFailures": []}
+    sent = apigatewaymanagementapi_backends["123456789012"]["us-east-1"].connections
+    [frames] = [connection.data for connection in sent.values()]
+    assert f'"connection_id":"{offered.id}"'.encode() in frames
+    # It forgets connections that have gone, which this one has not.
+    assert deployed.done == allowed("BroadcastFunction") - {"dynamodb:DeleteItem"}
+
+
+def test_who_tells_what_is_written_takes_its_sample(deployed: Deployed) -> None:
+    """A connection that is not there any more."""
+    assert deployed.invoke("broadcast", load(EVENTS / "broadcast/heard.json")) == {
+        "batchItemFailures": []
+    }
+    assert deployed.done
+    assert deployed.done <= allowed("BroadcastFunction")
 
 
 def test_the_worker_takes_its_sample(deployed: Deployed) -> None:

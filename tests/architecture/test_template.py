@@ -154,7 +154,7 @@ def test_no_permission_names_a_star(expanded: dict[str, Any]) -> None:
             "TokenSecret",
             {
                 *("AccessFunctionRole", "AgentsFunctionRole", "AgentEventsFunctionRole"),
-                "TriggeredResponsesFunctionRole",
+                *("TriggeredResponsesFunctionRole", "ConnectionsFunctionRole"),
             },
         ),
     ],
@@ -259,6 +259,41 @@ def test_who_makes_schedules_knows_where_they_go_and_nobody_else_does(
         assert {key: variables.get(key) for key in told} == (told if makes else dict.fromkeys(told))
 
 
+SOCKETS = f"arn:${{AWS::Partition}}:execute-api{OWN}${{WsApi}}/v1/"
+REACHING = {
+    "AgentEventsFunction": ["POST"],
+    "WorkerFunction": ["POST"],
+    "BroadcastFunction": ["POST", "DELETE"],
+    "CommandsFunction": ["POST", "DELETE"],
+    "ConnectionsFunction": ["DELETE"],
+}
+"""Who sends to open WebSockets, and who ends them."""
+
+
+def test_open_websockets_are_reached_by_who_tells_or_ends_them(expanded: dict[str, Any]) -> None:
+    found: dict[str, list[str]] = {}
+    for name, role in of_type(expanded, "AWS::IAM::Role").items():
+        for statement in statements_in(role):
+            if "execute-api" not in str(statement["Action"]):
+                continue
+            assert statement["Action"] == ["execute-api:ManageConnections"]
+            given = statement["Resource"]
+            resources = [one["Fn::Sub"] for one in (given if isinstance(given, list) else [given])]
+            assert all(one.startswith(SOCKETS) for one in resources)
+            methods = [one.removeprefix(SOCKETS) for one in resources]
+            assert all(one.endswith("/@connections/*") for one in methods)
+            found[name.removesuffix("Role")] = [one.partition("/")[0] for one in methods]
+    assert found == REACHING
+
+
+def test_who_reaches_websockets_knows_where_they_are_and_nobody_else_does() -> None:
+    told = {name: one["Properties"]["Environment"]["Variables"] for name, one in FUNCTIONS.items()}
+    assert {name for name, variables in told.items() if "SOCKETS_URL" in variables} == set(REACHING)
+    assert len({json.dumps(v["SOCKETS_URL"]) for v in told.values() if "SOCKETS_URL" in v}) == 1
+    dialled = {n: v["CONNECTIONS_URL"] for n, v in told.items() if "CONNECTIONS_URL" in v}
+    assert dialled == {"ConnectionsFunction": SOURCE["Outputs"]["ConnectionsUrl"]["Value"]}
+
+
 def test_who_calls_a_model_knows_the_default_one() -> None:
     for function in FUNCTIONS.values():
         variables = function["Properties"]["Environment"]["Variables"]
@@ -332,6 +367,57 @@ def test_what_can_stream_streams_after_expansion(expanded: dict[str, Any]) -> No
     assert not matched[1][1].fullmatch("/v2/agents/a/sessions/s/events")
 
 
+def test_every_event_of_a_websocket_goes_to_one_function(expanded: dict[str, Any]) -> None:
+    routes = [one["Properties"] for one in of_type(expanded, "AWS::ApiGatewayV2::Route").values()]
+    assert {one["RouteKey"] for one in routes} == {"$connect", "$default", "$disconnect"}
+    assert all(one["Target"] == {"Fn::Sub": "integrations/${WsIntegration}"} for one in routes)
+    # With a response, what the function returns would be one more frame.
+    assert not any("RouteResponseSelectionExpression" in one for one in routes)
+    (integration,) = of_type(expanded, "AWS::ApiGatewayV2::Integration").values()
+    assert "${CommandsFunction.Arn}" in integration["Properties"]["IntegrationUri"]["Fn::Sub"]
+    allowed = expanded["Resources"]["WsPermission"]["Properties"]
+    assert allowed["FunctionName"] == {"Ref": "CommandsFunction"}
+    assert allowed["SourceArn"] == {"Fn::Sub": SOCKETS + "*"}
+
+
+def test_no_log_of_a_websocket_has_its_ticket_or_what_is_sent(expanded: dict[str, Any]) -> None:
+    (stage,) = of_type(expanded, "AWS::ApiGatewayV2::Stage").values()
+    written = json.loads(stage["Properties"]["AccessLogSettings"]["Format"])
+    assert set(written.values()) == {
+        f"$context.{name}"
+        for name in (
+            *("requestId", "requestTimeEpoch", "eventType", "connectionId", "status"),
+            *("integrationLatency", "error.responseType"),
+        )
+    }
+    settings = stage["Properties"]["DefaultRouteSettings"]
+    # The others turn on the execution log, which has all of a request.
+    assert set(settings) == {"ThrottlingRateLimit", "ThrottlingBurstLimit"}
+    # It cannot be written before the account may write logs.
+    assert stage["DependsOn"] == "ApiAccount"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "url", "taken"),
+    [
+        ("ConnectionsUrl", "", True),
+        ("ConnectionsUrl", "wss://realtime.example.com", True),
+        ("ConnectionsUrl", "ws://127.0.0.1:8800/realtime", True),
+        ("ConnectionsUrl", "https://realtime.example.com", False),
+        ("ConnectionsUrl", "wss://realtime.example.com?a=b", False),
+        ("SocketsBase", "", True),
+        ("SocketsBase", "http://127.0.0.1:4566/_aws/execute-api", True),
+        ("SocketsBase", "http://127.0.0.1:4566/_aws/execute-api/", False),
+        ("SocketsBase", "wss://127.0.0.1:4566", False),
+    ],
+)
+def test_a_gateways_address_is_one_that_an_id_or_a_query_can_follow(
+    parameter: str, url: str, taken: bool
+) -> None:
+    pattern = SOURCE["Parameters"][parameter]["AllowedPattern"]
+    assert bool(re.search(pattern, url)) == taken
+
+
 def test_the_api_is_regional_and_names_its_methods(expanded: dict[str, Any]) -> None:
     (api,) = of_type(expanded, "AWS::ApiGateway::RestApi").values()
     assert api["Properties"]["EndpointConfiguration"]["Types"] == ["REGIONAL"]
@@ -381,8 +467,8 @@ def test_what_the_gateway_says_itself_is_in_the_doors_shape() -> None:
     assert {"DEFAULT_4XX", "DEFAULT_5XX", "THROTTLED"} <= set(responses)
     for kind in responses:
         body = json.loads(template.gateway_response(SOURCE, kind)[1])
-        assert set(body) == {"messages", "detail", "code", "retryable", "request_id"}
-        assert body["messages"] == [body["detail"]]
+        assert set(body) == {"messages", "detail", "message", "code", "retryable", "request_id"}
+        assert body["messages"] == [body["detail"]] == [body["message"]]
         assert isinstance(body["retryable"], bool)
         assert body["request_id"] == "$context.requestId"
         assert re.fullmatch("[a-z_]+", body["code"])
@@ -419,6 +505,41 @@ def test_every_failed_wake_up_raises_an_alarm(expanded: dict[str, Any]) -> None:
     told = alarms["WakeUpsFailedAlarm"]["Properties"]
     assert told["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": "FailuresFunction"}}]
     assert (told["MetricName"], told["Statistic"]) == ("Invocations", "Sum")
+
+
+def test_what_was_written_is_told_soon_or_not_at_all() -> None:
+    """From the very beginning of the stream: what is written until the mapping reads is told too.
+    What is told twice is known by its offset; what comes minutes late, clients have asked for."""
+    function = FUNCTIONS["BroadcastFunction"]["Properties"]
+    mapping = function["Events"]["Heard"]["Properties"]
+    assert mapping["StartingPosition"] == "TRIM_HORIZON"
+    assert mapping["MaximumRecordAgeInSeconds"] > 2 * function["Timeout"]
+    assert mapping["MaximumRecordAgeInSeconds"] <= 300
+    assert mapping["MaximumRetryAttempts"] <= 5
+    assert mapping["BisectBatchOnFunctionError"]
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_both_readers_of_the_stream_find_the_image_that_they_read() -> None:
+    table = SOURCE["Resources"]["Table"]["Properties"]
+    assert table["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+    filters = {
+        name: [
+            json.loads(one["Pattern"])
+            for event in function["Properties"].get("Events", {}).values()
+            if event["Type"] == "DynamoDB"
+            for one in event["Properties"]["FilterCriteria"]["Filters"]
+        ]
+        for name, function in FUNCTIONS.items()
+    }
+    assert {name: patterns for name, patterns in filters.items() if patterns} == {
+        "CollectorFunction": [
+            {"eventName": ["REMOVE"], "dynamodb": {"Keys": {"sk": {"S": ["META"]}}}}
+        ],
+        "BroadcastFunction": [
+            {"eventName": ["INSERT"], "dynamodb": {"NewImage": {"heard": {"N": ["1"]}}}}
+        ],
+    }
 
 
 def test_the_table_outlives_the_stack() -> None:

@@ -24,6 +24,7 @@ COUNT = (
 ENVIRONMENT = {
     "TABLE_NAME": "cueline",
     "WAKE_UPS_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/wake-ups",
+    "SOCKETS_URL": "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1",
     "OPENAI_API_KEY": "none",
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -36,6 +37,9 @@ READY = {
     "triggered_responses": ("bootstrap.rest()", 2.0),
     "agent_events": ("bootstrap.hosting(); bootstrap.model()", 4.0),
     "worker": ("bootstrap.worker(); bootstrap.model()", 4.2),
+    "connections": ("bootstrap.realtime()", 2.0),
+    "commands": ("bootstrap.realtime(); bootstrap.sockets_client()", 2.0),
+    "broadcast": ("bootstrap.broadcast()", 2.0),
 }
 """What a function's first event has made, and its budget in billions of instructions.
 

@@ -32,6 +32,7 @@ from cueline.errors import ModelError, Unavailable, unexpected
 from cueline.settings import Settings, from_environment
 
 if TYPE_CHECKING:
+    from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
     from mypy_boto3_dynamodb import DynamoDBClient
 
     # Only functions that run turns pay for the import of what does.
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from cueline.doors.client_commands.realtime import Realtime
     from cueline.doors.triggered_responses.following import Following
     from cueline.engine.limits import Limits
-    from cueline.engine.listeners import Connections, Listeners, Sockets, Speech
+    from cueline.engine.listeners import Listeners, Speech
     from cueline.engine.model import Model
     from cueline.engine.worker import Worker
 
@@ -133,13 +134,15 @@ def following() -> "Following":
 @start.nothing_collected()
 def realtime() -> "Realtime":
     """Door 3, whose clients hold a WebSocket open."""
+    from cueline.adapters.dynamodb.connections import DynamoConnections
+    from cueline.adapters.sockets import GatewaySockets
     from cueline.doors.client_commands.realtime import Realtime
 
     given = settings()
     return Realtime(
         ports=ports(),
-        connections=_connections(),
-        sockets=_sockets(),
+        connections=DynamoConnections(_dynamodb(), given.table_name, ports().clock),
+        sockets=GatewaySockets(sockets_client),
         access=access(),
         url=given.connections_url,
         origins=given.allowed_origins,
@@ -149,9 +152,16 @@ def realtime() -> "Realtime":
 
 @cache
 @start.nothing_collected()
+def sockets_client() -> "ApiGatewayManagementApiClient":
+    return aws.sockets_client(settings().sockets_url)
+
+
+@cache
+@start.nothing_collected()
 def broadcast() -> "Broadcast":
     from cueline.doors.client_commands.broadcast import Broadcast
 
+    sockets_client()  # not by each of the threads that want to send at once
     return Broadcast(realtime())
 
 
@@ -188,21 +198,8 @@ class _Live:
 def _live_listeners() -> "Listeners":
     from cueline.doors.client_commands.speech import LiveListeners
 
-    return LiveListeners(_connections(), _sockets(), ports().clock)
-
-
-@cache
-def _connections() -> "Connections":
-    from cueline.adapters.dynamodb.connections import DynamoConnections
-
-    return DynamoConnections(_dynamodb(), settings().table_name, ports().clock)
-
-
-@cache
-def _sockets() -> "Sockets":
-    from cueline.adapters.sockets import GatewaySockets
-
-    return GatewaySockets(cache(lambda: aws.sockets_client(settings().sockets_url)))
+    sockets_client()
+    return LiveListeners(realtime().connections, realtime().sockets, ports().clock)
 
 
 def _toolbox() -> Toolbox:
