@@ -22,6 +22,7 @@ from cueline.adapters.aws import client_config
 from cueline.adapters.dynamodb import (
     DynamoAgents,
     DynamoBeats,
+    DynamoConnections,
     DynamoCustomers,
     DynamoKeys,
     DynamoLog,
@@ -30,10 +31,17 @@ from cueline.adapters.dynamodb import (
     DynamoSweeper,
 )
 from cueline.adapters.dynamodb.items import Item, segment_to_item
-from cueline.adapters.memory import MemoryLog, MemorySchedules, MemoryWakeUps, memory_ports
+from cueline.adapters.memory import (
+    MemoryConnections,
+    MemoryLog,
+    MemorySchedules,
+    MemoryWakeUps,
+    memory_ports,
+)
 from cueline.adapters.schedules import EventBridgeSchedules
 from cueline.adapters.sqs import SqsWakeUps, wake_up_from_json
 from cueline.engine.agent import Agent
+from cueline.engine.listeners import Connections
 from cueline.engine.ports import Ports, WakeUp
 from cueline.errors import Unavailable
 from cueline.log.segment import Segment, Session
@@ -64,6 +72,7 @@ SESSION = "support.s1"
 @dataclass
 class Backend:
     ports: Ports
+    connections: Connections
     clock: FakeClock
     client: "DynamoDBClient | None"
     received: Callable[[], list[WakeUp]]
@@ -108,7 +117,7 @@ def memory() -> Iterator[Backend]:
         made = ports.schedules.waiting.items()
         return {name: (when, wake_up_from_json(body)) for name, (when, body) in made}
 
-    yield Backend(ports, clock, None, wake_ups.drain, kept, waiting)
+    yield Backend(ports, MemoryConnections(clock), clock, None, wake_ups.drain, kept, waiting)
 
 
 @contextmanager
@@ -154,7 +163,8 @@ def dynamodb() -> Iterator[Backend]:
             made = scheduler.list_schedules(GroupName=SCHEDULES)["Schedules"]
             return {one["Name"]: _scheduled(scheduler, one["Name"]) for one in made}
 
-        backend = Backend(ports, clock, client, received, kept, waiting)
+        connections = DynamoConnections(client, TABLE, clock)
+        backend = Backend(ports, connections, clock, client, received, kept, waiting)
 
         def count(event_name: str, **_: object) -> None:
             backend.calls.append(event_name.rpartition(".")[2])

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from cueline.engine.listeners import Connections
 from cueline.engine.ports import Ports
 from tests.contract.backends import BACKENDS, Backend, dynamodb
 
@@ -24,3 +25,8 @@ def table() -> Iterator[Backend]:
 @pytest.fixture
 def ports(backend: Backend) -> Ports:
     return backend.ports
+
+
+@pytest.fixture
+def connections(backend: Backend) -> Connections:
+    return backend.connections
