@@ -1,0 +1,515 @@
+"""What stands in a session's log is told to its connections, each in order, whatever one does."""
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from cueline.adapters.memory import MemoryConnections, memory_ports
+from cueline.doors.client_commands import broadcast
+from cueline.doors.client_commands.broadcast import Broadcast, Heard
+from cueline.doors.client_commands.realtime import Realtime
+from cueline.engine.listeners import GRANTS, Connection, Grant, Sent
+from cueline.errors import Unavailable
+from cueline.log.events import (
+    Answered,
+    Event,
+    EventMarked,
+    EventsRemoved,
+    Input,
+    Listening,
+    Mark,
+    Posted,
+    Recorded,
+    SessionDeleted,
+    SettingsChanged,
+    TurnAbandoned,
+    TurnBegan,
+)
+from cueline.log.fold import reduce
+from cueline.log.segment import Segment
+from cueline.log.settings import Settings
+from cueline.log.state import State
+from tests.clock import FakeClock
+from tests.contract.backends import agent, session
+from tests.listening import Sockets
+
+SESSION, OTHER, INCARNATION = "support.s1", "support.s2", 5
+HOURS = 60 * 60 * 1000
+
+
+class Connections(MemoryConnections):
+    """Those of which a test says when they cannot be read."""
+
+    fails: frozenset[str] | set[str] = frozenset()
+    """Sessions, and ids of connections."""
+
+    def get(self, connection: str, now: int) -> Connection | None:
+        self._check(connection)
+        return super().get(connection, now)
+
+    def of(self, session: str, incarnation: int, now: int) -> Sequence[Connection]:
+        self._check(session)
+        return super().of(session, incarnation, now)
+
+    def remove(self, connection: Connection) -> None:
+        self._check(f"remove {connection.id}")
+        super().remove(connection)
+
+    def _check(self, what: str) -> None:
+        if what in self.fails:
+            raise Unavailable("The table does not answer.")
+
+
+@dataclass
+class Stage:
+    """Sessions, who listens to them, and what of their logs the stream has brought."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    sockets: Sockets = field(default_factory=Sockets)
+    ends: dict[str, tuple[int, State]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.ports = memory_ports(self.clock)
+        self.ports.agents.create(agent())
+        for key in ("s1", "s2"):
+            assert self.ports.sessions.create(session(key), over=0)
+        self.connections = Connections(self.clock)
+        realtime = Realtime(self.ports, self.connections, self.sockets, access=None)
+        self.broadcast = Broadcast(realtime)
+
+    def opens(
+        self,
+        name: str,
+        of: str = SESSION,
+        *,
+        grants: tuple[Grant, ...] = GRANTS,
+        age: int = 60_000,
+        incarnation: int = INCARNATION,
+    ) -> str:
+        """A connection that has been opened; the gateway's id of it is its name."""
+        now = self.clock.now()
+        given = Connection(f"{of}.{name}", of, incarnation, "key", grants, now, now + 2 * HOURS)
+        self.connections.offer(given, name)
+        opened = self.connections.open(given.id, name, name, now - age, now + 2 * HOURS)
+        assert opened
+        return given.id
+
+    def writes(self, *events: Event, of: str = SESSION) -> Heard:
+        """One segment, as the stream has it."""
+        at, state = self.ends.get(of, (0, State()))
+        after = reduce(state, at, events)
+        written = Segment(at, events, after, f"attempt{at}", self.clock.now(), "trace")
+        assert self.ports.log.append(of, INCARNATION, written) is None
+        self.ends[of] = written.end, after
+        return Heard(of, INCARNATION, written)
+
+    def joins(self, name: str, of: str = SESSION, after: int | None = None, **how: Any) -> Heard:
+        connection = self.opens(name, of, **how)
+        return self.writes(self.listens(connection, after), of=of)
+
+    def listens(self, connection: str, after: int | None = None) -> Listening:
+        until = self.clock.now() + 2 * HOURS
+        return Listening(connection=connection, after=after, until=until)
+
+    def tell(self, *heard: Heard) -> set[int]:
+        return self.broadcast.tell(heard)
+
+    def said(self, gateway: str) -> list[Any]:
+        """Contents of messages, and names of all other frames."""
+        return [
+            one["data"]["message"].get("content", one["data"]["message"]["type"])
+            if one["event"] == "message_received"
+            else one["event"]
+            for one in self.sockets.told(gateway)
+        ]
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+def says(text: str) -> Input:
+    return Input(policy="silent", texts=(text,))
+
+
+BEGIN = ["session", "avatar_state_changed"]
+
+
+# --- who comes -----------------------------------------------------------------------------------
+
+
+def test_who_comes_is_told_where_it_is_and_then_what_comes(stage: Stage) -> None:
+    before = stage.writes(says("before"))
+    join = stage.joins("ada")
+    assert stage.tell(before, join, stage.writes(says("after"))) == set()
+    assert stage.said("ada") == [*BEGIN, "after"]
+    marker = stage.sockets.told("ada")[0]["data"]["message"]
+    assert (marker["offset"], marker["resumed"]) == (1, False)
+    assert (marker["session_id"], marker["connection_id"]) == (SESSION, f"{SESSION}.ada")
+
+
+def test_who_has_come_hears_what_comes_in_later_batches(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"))
+    stage.tell(stage.writes(says("one"), says("two")))
+    stage.tell(stage.writes(says("three")))
+    assert stage.said("ada") == [*BEGIN, "one", "two", "three"]
+
+
+def test_who_is_open_and_has_not_come_hears_nothing(stage: Stage) -> None:
+    stage.opens("ada")
+    stage.tell(stage.writes(says("one")))
+    assert stage.said("ada") == []
+
+
+def test_the_first_frame_tells_the_settings(stage: Stage) -> None:
+    settings = Settings(instructions="Be kind.", temperature=0.5)
+    stage.writes(SettingsChanged(settings=settings))
+    stage.tell(stage.joins("ada"), stage.joins("eve", grants=("user_messages",)))
+    for gateway, expected in (
+        ("ada", {"instructions": "Be kind.", "temperature": 0.5}),
+        ("eve", {"temperature": 0.5}),
+    ):
+        assert stage.sockets.told(gateway)[0]["data"]["message"]["settings"] == expected
+
+
+def test_changed_settings_are_told_to_each_as_far_as_it_may_know_them(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"), stage.joins("eve", grants=("system_messages",)))
+    changed = SettingsChanged(settings=Settings(instructions="Be kind."))
+    stage.tell(stage.writes(changed))
+    assert stage.sockets.told("ada")[-1]["data"]["settings"] == {"instructions": "Be kind."}
+    assert stage.sockets.told("eve")[-1]["data"]["settings"] == {}
+
+
+@pytest.mark.parametrize("what", ["removed", "expired", "only offered", "of an older session"])
+def test_a_join_of_a_connection_that_is_not_there_is_passed_over(stage: Stage, what: str) -> None:
+    older = INCARNATION - 1 if what == "of an older session" else INCARNATION
+    if what == "only offered":
+        now = stage.clock.now()
+        given = Connection(f"{SESSION}.ada", SESSION, INCARNATION, "k", GRANTS, now, now + HOURS)
+        stage.connections.offer(given, "ada")
+    else:
+        stage.opens("ada", incarnation=older)
+    found = stage.connections.get(f"{SESSION}.ada", stage.clock.now())
+    assert found
+    if what == "removed":
+        stage.connections.remove(found)
+    if what == "expired":
+        stage.clock.sleep(2 * 60 * 60)
+    join = stage.writes(stage.listens(found.id))
+    assert stage.tell(join, stage.writes(says("one"))) == set()
+    assert stage.said("ada") == []
+    assert stage.sockets.tried == {}
+
+
+def test_a_join_that_a_fork_has_copied_is_the_other_sessions(stage: Stage) -> None:
+    join = stage.joins("ada")
+    copy = stage.writes(*join.segment.events, of=OTHER)
+    assert stage.tell(copy, stage.writes(says("in the fork"), of=OTHER)) == set()
+    assert stage.said("ada") == []
+
+
+# --- who comes back ------------------------------------------------------------------------------
+
+
+def test_who_comes_back_is_told_what_it_missed_then_what_comes(stage: Stage) -> None:
+    stage.writes(says("known"))
+    stage.writes(says("missed"), Answered(turn="t", inputs=(0,), text="answer"))
+    stage.tell(stage.joins("ada", after=0), stage.writes(says("new")))
+    missed = ["missed", "answer", "talk_state_changed", "resumed"]
+    assert stage.said("ada") == [*BEGIN, *missed, "new"]
+    marker = stage.sockets.told("ada")[0]["data"]["message"]
+    assert (marker["offset"], marker["resumed"]) == (0, True)
+    resumed = stage.sockets.told("ada")[-2]["data"]
+    assert resumed == {"after": 0, "offset": 3, "truncated": False}
+
+
+def test_what_is_told_again_is_told_in_the_same_frames(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"))
+    events: list[Event] = [
+        says("hello"),
+        TurnBegan(turn="t", inputs=(1,)),
+        TurnAbandoned(turn="t"),
+        Answered(turn="u", inputs=(1,), text="é" * 40_000, part=1),
+        Posted(source="person", text="I too."),
+        SettingsChanged(settings=Settings(temperature=1)),
+        EventMarked(offset=5, mark="shown"),
+    ]
+    stage.tell(*(stage.writes(event) for event in events))
+    stage.tell(stage.joins("eve", after=0))
+    live = stage.sockets.frames["ada"][2:]
+    assert len(live) == 10
+    assert stage.sockets.frames["eve"][2:-1] == live
+
+
+def test_nothing_that_was_taken_back_is_told_again(stage: Stage) -> None:
+    stage.writes(says("kept"), says("hidden"), says("erased"))
+    stage.writes(says("removed"), Answered(turn="t", inputs=(0,), text="removed too"))
+    stage.writes(EventsRemoved(first=3))
+    marks: list[tuple[int, Mark]] = [(1, "hidden"), (2, "erased")]
+    for offset, mark in marks:
+        stage.ports.log.mark(SESSION, INCARNATION, offset, mark)
+    stage.writes(EventMarked(offset=2, mark="erased"))
+    stage.tell(stage.joins("ada", after=-1))
+    over = ["talk_state_changed", "events_removed", "message_marked", "resumed"]
+    assert stage.said("ada") == [*BEGIN, "kept", *over]
+
+
+def test_a_resume_within_a_connection_replays_without_a_new_beginning(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"), stage.writes(says("one")), stage.writes(says("two")))
+    again = stage.writes(stage.listens(f"{SESSION}.ada", after=1))
+    stage.tell(again, stage.writes(says("three")))
+    assert stage.said("ada") == [*BEGIN, "one", "two", "two", "resumed", "three"]
+
+
+def test_a_resume_tells_what_came_before_it_first(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"))
+    one = stage.writes(says("one"))
+    again = stage.writes(stage.listens(f"{SESSION}.ada", after=0))
+    stage.tell(one, again)
+    assert stage.said("ada") == [*BEGIN, "one", "one", "resumed"]
+
+
+def test_of_what_was_missed_for_long_the_newest_is_told(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broadcast, "MOST_REPLAYED", 3)
+    for n in range(10):
+        stage.writes(says(str(n)))
+    stage.tell(stage.joins("ada", after=2))
+    assert stage.said("ada") == [*BEGIN, "7", "8", "9", "resumed"]
+    assert stage.sockets.told("ada")[0]["data"]["message"]["offset"] == 6
+    assert stage.sockets.told("ada")[-1]["data"] == {"after": 6, "offset": 10, "truncated": True}
+
+
+def test_who_asks_behind_the_end_is_told_where_the_end_is(stage: Stage) -> None:
+    stage.writes(says("one"))
+    stage.tell(stage.joins("ada", after=1_000))
+    assert stage.said("ada") == [*BEGIN, "resumed"]
+    assert stage.sockets.told("ada")[0]["data"]["message"]["offset"] == 0
+    assert stage.sockets.told("ada")[-1]["data"] == {"after": 0, "offset": 1, "truncated": False}
+
+
+# --- many ----------------------------------------------------------------------------------------
+
+
+def test_each_of_two_hundred_connections_hears_all_in_order(stage: Stage) -> None:
+    names = [f"c{n}" for n in range(200)]
+    stage.tell(*(stage.joins(name) for name in names))
+    texts = [str(n) for n in range(40)]
+    assert stage.tell(*(stage.writes(says(text)) for text in texts)) == set()
+    for name in names:
+        assert stage.said(name) == [*BEGIN, *texts]
+
+
+def test_sessions_do_not_hear_each_other(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"), stage.joins("eve", OTHER))
+    stage.tell(stage.writes(says("here")), stage.writes(says("there"), of=OTHER))
+    assert stage.said("ada") == [*BEGIN, "here"]
+    assert stage.said("eve") == [*BEGIN, "there"]
+
+
+def test_more_sessions_than_threads_are_told_while_each_waits_for_a_socket(stage: Stage) -> None:
+    keys = [f"m{n}" for n in range(40)]
+    for key in keys:
+        assert stage.ports.sessions.create(session(key), over=0)
+    joins = [stage.joins(key, f"support.{key}") for key in keys]
+    more = [stage.writes(says(key), of=f"support.{key}") for key in keys]
+    assert stage.tell(*joins, *more) == set()
+    assert all(stage.said(key) == [*BEGIN, key] for key in keys)
+
+
+def test_connections_are_told_at_the_same_time(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"), stage.joins("eve"))
+    meet = threading.Barrier(2, timeout=10)
+    send = stage.sockets.send
+
+    def slow(gateway: str, frame: str) -> Sent:
+        meet.wait()
+        return send(gateway, frame)
+
+    stage.sockets.send = slow  # type: ignore[method-assign]
+    stage.tell(stage.writes(says("one")))
+    assert stage.said("ada") == stage.said("eve") == [*BEGIN, "one"]
+
+
+# --- sockets that are not as they should be ------------------------------------------------------
+
+
+def test_who_has_gone_is_removed_and_the_others_are_told(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"), stage.joins("eve"))
+    stage.sockets.answering("ada", ["gone"])
+    assert stage.tell(stage.writes(says("one")), stage.writes(says("two"))) == set()
+    assert stage.sockets.tried["ada"] == 3
+    assert stage.connections.get(f"{SESSION}.ada", stage.clock.now()) is None
+    assert stage.said("eve") == [*BEGIN, "one", "two"]
+
+
+def test_a_young_connection_may_seem_to_have_gone_before_it_is_there(stage: Stage) -> None:
+    stage.sockets.answering("ada", ["gone", "gone", "gone", "sent"])
+    stage.tell(stage.joins("ada", age=500), stage.writes(says("one")))
+    assert stage.said("ada") == [*BEGIN, "one"]
+
+
+def test_a_young_connection_that_stays_away_is_ended(stage: Stage) -> None:
+    stage.sockets.answering("ada", ["gone"])
+    assert stage.tell(stage.joins("ada", age=500), stage.writes(says("one"))) == set()
+    assert stage.sockets.tried["ada"] == 4
+    assert stage.sockets.closed == ["ada"]
+    assert stage.connections.get(f"{SESSION}.ada", stage.clock.now()) is None
+
+
+def test_a_busy_connection_gets_a_second_chance(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"))
+    stage.sockets.answering("ada", ["busy", "sent", "busy", "sent"])
+    stage.tell(stage.writes(says("one")), stage.writes(says("two")))
+    assert stage.said("ada") == [*BEGIN, "one", "two"]
+
+
+def test_a_connection_that_stays_busy_is_ended_and_can_come_back(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"), stage.joins("eve"))
+    stage.sockets.answering("ada", ["sent", "busy"])
+    told = [stage.writes(says(text)) for text in ("one", "two", "three")]
+    assert stage.tell(*told) == set()
+    assert stage.sockets.closed == ["ada"]
+    assert stage.said("ada") == [*BEGIN, "one"]
+    assert stage.said("eve")[-3:] == ["one", "two", "three"]
+    stage.tell(stage.joins("ada2", after=2))
+    assert stage.said("ada2") == [*BEGIN, "two", "three", "resumed"]
+
+
+def test_a_connection_that_takes_too_long_is_ended(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"))
+    send = stage.sockets.send
+
+    def slow(gateway: str, frame: str) -> Sent:
+        stage.clock.sleep(2)
+        return send(gateway, frame)
+
+    stage.sockets.send = slow  # type: ignore[method-assign]
+    stage.tell(*(stage.writes(says(str(n))) for n in range(20)))
+    assert stage.said("ada") == [*BEGIN, *(str(n) for n in range(6))]
+    assert stage.sockets.closed == ["ada"]
+
+
+def test_what_a_socket_does_is_never_a_failure(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"), stage.joins("eve"))
+    send = stage.sockets.send
+
+    def broken(gateway: str, frame: str) -> Sent:
+        if gateway == "ada":
+            raise RuntimeError
+        return send(gateway, frame)
+
+    stage.sockets.send = broken  # type: ignore[method-assign]
+    stage.connections.fails = {f"remove {SESSION}.ada"}
+    assert stage.tell(stage.writes(says("one"))) == set()
+    assert stage.said("eve") == [*BEGIN, "one"]
+    assert stage.sockets.closed == ["ada"]
+
+
+# --- the end -------------------------------------------------------------------------------------
+
+
+def test_all_connections_of_a_deleted_session_end(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"))
+    last = [stage.joins("eve"), stage.writes(says("bye")), stage.writes(SessionDeleted())]
+    stage.tell(*last)
+    for name in ("ada", "eve"):
+        assert stage.said(name)[-2:] == ["bye", "session_expired"]
+        assert stage.connections.get(f"{SESSION}.{name}", stage.clock.now()) is None
+    assert sorted(stage.sockets.closed) == ["ada", "eve"]
+    assert stage.sockets.told("ada")[-1]["data"] == {"reason": "deleted", "offset": 3}
+
+
+def test_who_comes_back_before_a_deletion_is_told_only_of_that(stage: Stage) -> None:
+    stage.writes(says("gone"))
+    join = stage.joins("ada", after=-1)
+    stage.tell(join, stage.writes(SessionDeleted()))
+    assert stage.said("ada") == [*BEGIN, "resumed", "session_expired"]
+
+
+def test_in_the_last_ten_minutes_of_a_connection_that_is_said(stage: Stage) -> None:
+    almost = 110 * 60 * 1000
+    stage.tell(stage.joins("ada", age=almost - 1000), stage.joins("eve", age=almost - 1000))
+    stage.tell(stage.writes(says("one")))
+    stage.clock.sleep(1)
+    stage.tell(stage.writes(says("two")))
+    assert stage.said("ada") == [*BEGIN, "one", "two", "session_closing"]
+    closing = stage.sockets.told("ada")[-1]["data"]
+    assert (closing["reason"], closing["reconnect_after_ms"]) == ("connection_limit", 0)
+
+
+# --- what comes again ----------------------------------------------------------------------------
+
+
+def test_a_batch_that_comes_again_gives_the_same_frames(stage: Stage) -> None:
+    heard = [stage.joins("ada"), stage.writes(says("one")), stage.joins("eve", after=0)]
+    heard.append(stage.writes(says("two")))
+    stage.tell(*heard)
+    first = {name: [*stage.sockets.frames[name]] for name in ("ada", "eve")}
+    stage.sockets.frames.clear()
+    assert stage.tell(*heard) == set()
+    for name, frames in first.items():
+        again = [json.loads(one) for one in stage.sockets.frames[name]]
+        known = [json.loads(one) for one in frames]
+        assert all(one in known for one in again)
+        told = [one for one in known[2:] if one["event"] != "resumed"]
+        assert [one for one in again if one in told][-len(told) :] == told
+
+
+def test_where_connections_cannot_be_read_that_sessions_segments_come_again(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"), stage.joins("eve", OTHER))
+    mixed = [
+        stage.writes(says("a")),
+        stage.writes(says("x"), of=OTHER),
+        stage.writes(says("b")),
+        stage.writes(says("y"), of=OTHER),
+    ]
+    stage.connections.fails = {SESSION}
+    assert stage.tell(*mixed) == {0, 2}
+    assert stage.said("ada") == BEGIN
+    assert stage.said("eve") == [*BEGIN, "x", "y"]
+    stage.connections.fails = frozenset()
+    assert stage.tell(mixed[0], mixed[2]) == set()
+    assert stage.said("ada") == [*BEGIN, "a", "b"]
+
+
+def test_from_a_join_that_fails_on_all_come_again_and_what_was_before_is_told(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"))
+    heard = [stage.writes(says("a")), stage.joins("eve"), stage.writes(says("b"))]
+    stage.connections.fails = {f"{SESSION}.eve"}
+    assert stage.tell(*heard) == {1, 2}
+    assert stage.said("ada") == [*BEGIN, "a"]
+    stage.connections.fails = frozenset()
+    assert stage.tell(*heard[1:]) == set()
+    assert stage.said("ada") == [*BEGIN, "a", "b"]
+    assert stage.said("eve") == [*BEGIN, "b"]
+
+
+def test_where_a_log_cannot_be_read_the_marker_comes_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.writes(says("missed"))
+    join = stage.joins("ada", after=-1)
+
+    def fails(*_: object) -> Sequence[Recorded]:
+        raise Unavailable("The table does not answer.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(stage.ports.log, "read", fails)
+        assert stage.tell(join) == {0}
+    assert stage.said("ada") == []
+    assert stage.tell(join) == set()
+    assert stage.said("ada") == [*BEGIN, "missed", "resumed"]
+
+
+def test_nothing_to_tell_is_no_failure(stage: Stage) -> None:
+    assert stage.tell() == set()
+    assert stage.tell(stage.writes(says("to nobody"))) == set()
+    empty = replace(stage.writes(says("blanked")).segment, events=())
+    assert stage.tell(Heard(SESSION, INCARNATION, empty)) == set()
