@@ -392,7 +392,7 @@ def test_a_connection_that_takes_too_long_is_ended(stage: Stage) -> None:
 
     stage.sockets.send = slow  # type: ignore[method-assign]
     stage.tell(*(stage.writes(says(str(n))) for n in range(20)))
-    assert stage.said("ada") == [*BEGIN, *(str(n) for n in range(6))]
+    assert stage.said("ada") == [*BEGIN, "0", "1", "2"]
     assert stage.sockets.closed == ["ada"]
 
 

@@ -20,9 +20,10 @@ logger = logging.getLogger(__name__)
 
 MOST_REPLAYED = 2_000
 """Events that are told again to who comes back: the newest of those that it missed."""
-SESSIONS_AT_ONCE, SENDS_AT_ONCE = 8, 32
-PATIENCE = 10.0
-"""Seconds that one connection may take for all that is told to it at once."""
+SESSIONS_AT_ONCE, SENDS_AT_ONCE = 16, 32
+PATIENCE = 5.0
+"""Seconds that one connection may take for what is told to it at once: all others of the batch wait
+for it, and it can come back for the rest."""
 YOUNG = 10_000
 """Milliseconds: the gateway may still be about to open what seems to have ended already."""
 PAUSE = 0.3
