@@ -13,7 +13,7 @@ from cueline.doors.body import has_controls
 from cueline.doors.client_commands.calls import Call, session_id_of
 from cueline.doors.client_commands.errors import ConnectionNotFound
 from cueline.doors.shared import KEY, MAX_ECHO, timestamp
-from cueline.doors.strict import Name, RareWire, invalid, parse
+from cueline.doors.strict import RareWire, invalid, parse, text
 from cueline.engine import sessions
 from cueline.engine.accept import Arrival, accept
 from cueline.engine.append import Writer
@@ -62,7 +62,7 @@ def _small(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-Label = Annotated[Name, Field(max_length=200)]
+Label = Annotated[str, Field(max_length=200), AfterValidator(text)]
 Tags = Annotated[dict[Label, Annotated[str, Field(max_length=200)]], Field(max_length=20)]
 
 
@@ -76,7 +76,7 @@ class CreateConnection(RareWire):
     external_client_id: Annotated[str, AfterValidator(_client)] | None = None
     external_client_profile: Annotated[dict[str, Any], AfterValidator(_small)] | None = None
     """What is known of whom the agent talks with, for the agent to read."""
-    initial_speech: Annotated[Name, Field(max_length=4000)] | None = None
+    initial_speech: Annotated[str, Field(max_length=4000), AfterValidator(text)] | None = None
     """What the agent is to open with, in words of its own."""
     tags: Annotated[Tags, AfterValidator(_small)] | None = None
     disable_idle_timeout: bool | None = None

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cueline.doors.client_commands import frames
 from cueline.doors.client_commands.calls import Call
 from cueline.doors.client_commands.connections import CHANNEL, MODALITY, client_of, tags_of
 from cueline.doors.shared import count_that_fits, timestamp
@@ -108,7 +109,8 @@ def said(event: Event) -> Said | None:
         case Posted(kind="message"):
             return Said("agent", event.text, author=event.source)
         case Spoke() | Answered() | PartlyAnswered() | TurnFailed():
-            return Said("agent", event.text, item=f"{event.turn}-{event.part}")
+            item = frames.spoken(event.turn, event.part)["item_id"]
+            return Said("agent", event.text, item=item)
     return None
 
 
