@@ -16,7 +16,7 @@ what the application says waits until the agent answers again.
 
 from dataclasses import dataclass
 
-from cueline.doors.access import OPEN
+from cueline.doors.access import payer_of
 from cueline.doors.client_commands import acks
 from cueline.doors.client_commands.realtime import Realtime
 from cueline.doors.client_commands.wire import (
@@ -61,8 +61,7 @@ class Entered:
 
     @property
     def payer(self) -> str:
-        """Nobody is asked to pay where access is not checked."""
-        return "" if self.connection.caller == OPEN else self.connection.caller
+        return payer_of(self.connection.caller)
 
 
 def enter(realtime: Realtime, connection: Connection, trace_id: str) -> Entered:

@@ -53,6 +53,9 @@ class CommandError(CuelineError):
 # --- what the commands say -----------------------------------------------------------------------
 
 
+_Said = Annotated[str, AfterValidator(text)]
+
+
 def _given(one: "TurnDetection") -> "TurnDetection":
     if not one.model_fields_set:
         raise ValueError("empty")
@@ -61,7 +64,7 @@ def _given(one: "TurnDetection") -> "TurnDetection":
 
 class SendMessage(RareWire):
     role: Literal["user", "system"] = Field(description="must be `user` or `system`")
-    text: Annotated[str, AfterValidator(text)] = Field(
+    text: _Said = Field(
         description="must be a string that is not empty and has no control characters"
     )
     trigger_response: bool = Field(description="must be true, for an answer, or false, for none")
@@ -86,7 +89,7 @@ class TurnDetection(RareWire):
 class SetSettings(RareWire):
     """The defaults stand for nothing: what was not given is not in `change`."""
 
-    instructions: Annotated[str, AfterValidator(text)] = Field(
+    instructions: _Said = Field(
         default="",
         max_length=MAX_INSTRUCTIONS,
         description=f"must be a string of 1 to {MAX_INSTRUCTIONS:,} characters, without control "
