@@ -29,7 +29,8 @@ from cueline.log.events import (
 from cueline.log.settings import Settings, TurnDetection
 from tests.models import overloaded
 from tests.tooling import calls, says
-from tests.unit.test_triggers import SESSION, Room, of
+from tests.unit.test_triggers import Room, of
+from tests.unit.test_turns import SESSION
 
 HOURS = 1000 * LONGEST_CONNECTION
 
