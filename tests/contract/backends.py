@@ -22,7 +22,6 @@ from cueline.adapters.aws import client_config
 from cueline.adapters.dynamodb import (
     DynamoAgents,
     DynamoBeats,
-    DynamoConnections,
     DynamoCustomers,
     DynamoKeys,
     DynamoLog,
@@ -30,6 +29,7 @@ from cueline.adapters.dynamodb import (
     DynamoSpending,
     DynamoSweeper,
 )
+from cueline.adapters.dynamodb.connections import DynamoConnections
 from cueline.adapters.dynamodb.items import Item, segment_to_item
 from cueline.adapters.memory import (
     MemoryConnections,

@@ -1,8 +1,10 @@
-"""The log, and all that goes with it, in one DynamoDB table; `items` has the key grammar."""
+"""The log, and all that goes with it, in one DynamoDB table; `items` has the key grammar.
+
+`connections` is imported by who needs it: most processes have none.
+"""
 
 from cueline.adapters.dynamodb.agents import DynamoAgents
 from cueline.adapters.dynamodb.beats import DynamoBeats
-from cueline.adapters.dynamodb.connections import DynamoConnections
 from cueline.adapters.dynamodb.customers import DynamoCustomers
 from cueline.adapters.dynamodb.keys import DynamoKeys
 from cueline.adapters.dynamodb.log import DynamoLog
@@ -13,7 +15,6 @@ from cueline.adapters.dynamodb.sweeper import DynamoSweeper
 __all__ = [
     "DynamoAgents",
     "DynamoBeats",
-    "DynamoConnections",
     "DynamoCustomers",
     "DynamoKeys",
     "DynamoLog",

@@ -28,7 +28,7 @@ AGENTS = "agents"
 CUSTOMERS = "customers"
 KEYS = "keys"
 
-_CONNECTION = re.compile(r"([0-9A-Za-z_-]{1,200}\.[0-9A-Za-z_-]{1,200})\.([0-9a-z]{1,100})")
+_CONNECTION = r"([0-9A-Za-z_-]{1,200}\.[0-9A-Za-z_-]{1,200})\.([0-9a-z]{1,100})"
 _LINGERS = 600
 """Seconds that the items of a connection which has expired are left to whoever reads them."""
 
@@ -122,7 +122,7 @@ def api_key_from_item(item: Item) -> Key:
 
 def connection_key(connection: str) -> dict[str, Item] | None:
     """None for what anybody may have sent, and no connection's id can be."""
-    found = _CONNECTION.fullmatch(connection)
+    found = re.fullmatch(_CONNECTION, connection)
     return key_of(found[1], f"{FIRST_CONNECTION}{found[2]}") if found else None
 
 
