@@ -1,9 +1,13 @@
 """Functions on memory adapters: an event in, an answer out."""
 
-from collections.abc import Callable
+import io
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from aws_lambda_powertools import Logger
 
 from cueline import bootstrap
 from cueline.adapters.memory import memory_ports
@@ -13,6 +17,17 @@ from tests.clock import FakeClock
 from tests.gateway import Answer, Context, event
 
 Ask = Callable[..., Answer]
+
+
+@contextmanager
+def logged_by(logger: Logger) -> Iterator[io.StringIO]:
+    """What a function logs."""
+    handler = logger.registered_handler
+    assert isinstance(handler, logging.StreamHandler)
+    stream = io.StringIO()
+    before = handler.setStream(stream)
+    yield stream
+    handler.setStream(before)
 
 
 @pytest.fixture(autouse=True)

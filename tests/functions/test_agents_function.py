@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,7 +33,7 @@ from cueline.log.events import (
 )
 from functions.agents import app
 from tests.clock import FakeClock
-from tests.functions.conftest import Ask
+from tests.functions.conftest import Ask, logged_by
 from tests.gateway import REQUEST_ID, Context, event
 
 SMALLEST: dict[str, Any] = {"name": "A", "tool_configurations": {}, "model": {"name": "m"}}
@@ -58,13 +57,8 @@ def session(ask: Ask, agent: str) -> str:
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """What the function logs."""
-    handler = app.logger.registered_handler
-    assert isinstance(handler, logging.StreamHandler)
-    stream = io.StringIO()
-    before = handler.setStream(stream)
-    yield stream
-    handler.setStream(before)
+    with logged_by(app.logger) as stream:
+        yield stream
 
 
 def say(ports: Ports, *events: Event) -> int:

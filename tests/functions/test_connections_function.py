@@ -4,7 +4,6 @@ import base64
 import hashlib
 import io
 import json
-import logging
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -56,7 +55,7 @@ from cueline.log.state import MAX_PENDING
 from cueline.log.triggers import Participant, Trigger
 from functions.connections import app
 from tests.clock import FakeClock
-from tests.functions.conftest import Ask
+from tests.functions.conftest import Ask, logged_by
 from tests.gateway import REQUEST_ID, Answer, Context, event
 from tests.listening import Sockets
 
@@ -97,13 +96,8 @@ def agents(ask: Ask) -> None:
 
 @pytest.fixture
 def logged() -> Iterator[io.StringIO]:
-    """What the function logs."""
-    handler = app.logger.registered_handler
-    assert isinstance(handler, logging.StreamHandler)
-    stream = io.StringIO()
-    before = handler.setStream(stream)
-    yield stream
-    handler.setStream(before)
+    with logged_by(app.logger) as stream:
+        yield stream
 
 
 def offered(ask3: Ask, **fields: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +17,7 @@ from cueline.log.triggers import BuyTime, FollowUp, Guideline
 from functions.triggered_responses import app
 from tests.clock import FakeClock
 from tests.functions import published
-from tests.functions.conftest import Ask
+from tests.functions.conftest import Ask, logged_by
 from tests.gateway import REQUEST_ID, Answer
 
 ALL_ROUTES = (*ROUTES, *EVENT_ROUTES)
@@ -27,13 +26,8 @@ KEYED = {"idempotency-key": "once"}
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """What the function logs."""
-    handler = app.logger.registered_handler
-    assert isinstance(handler, logging.StreamHandler)
-    stream = io.StringIO()
-    before = handler.setStream(stream)
-    yield stream
-    handler.setStream(before)
+    with logged_by(app.logger) as stream:
+        yield stream
 
 
 def refused(answer: Answer, status: int) -> Any:
