@@ -50,8 +50,8 @@ of its id) that has it for a list of all.
 | API keys                                  |               |                                    |
 | sessions of all agents                    | SessionsIndex | shard, one after the other         |
 
-Reads of the table are strongly consistent, but for those of a session's connections, and of what
-was appended next by who asks again anyway. Those of the indexes lag, and decide nothing.
+Reads of the table are strongly consistent, but for those of what was appended next by who asks
+again anyway. Those of the indexes lag, and decide nothing.
 """
 
 from collections.abc import Mapping, Sequence

@@ -25,10 +25,8 @@ def between(
     page: int = 1000,
     further: Callable[[], int] | None = None,
     forward: bool = True,
-    lags: bool = False,
 ) -> Iterator[Item]:
-    """Strongly consistent, unless it may lag behind the writes, for half the price; asks for a
-    further page of items only where the reader goes on.
+    """Strongly consistent; asks for a further page of items only where the reader goes on.
 
     `further` is asked how many items each page after the first should have, if not `page`.
     """
@@ -41,7 +39,7 @@ def between(
             ":last": text(last),
         },
         "ScanIndexForward": forward,
-        "ConsistentRead": not lags,
+        "ConsistentRead": True,
         "Limit": page,
     }
     while True:
