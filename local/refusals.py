@@ -1,5 +1,6 @@
 """What the edge refuses by itself."""
 
+import asyncio
 import re
 import uuid
 
@@ -28,6 +29,13 @@ def refusal(status: int, code: str, message: str) -> Response:
     )
 
 
+async def refuse(answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with it, also who wants a WebSocket."""
+    await answer(scope, receive, send)
+    # The server takes a WebSocket for unanswered, and logs so, until its connection is closed.
+    await asyncio.sleep(0)
+
+
 class LoopbackOnly:
     """Keeps other web sites out: the stack is open, and a browser on this machine can reach it.
 
@@ -44,8 +52,8 @@ class LoopbackOnly:
             host, origin = headers.get("host", ""), headers.get("origin")
             if not re.fullmatch(LOOPBACK, host):
                 message = f"This local stack answers at 127.0.0.1 and localhost only, not {host!r}."
-                return await refusal(403, "forbidden", message)(scope, receive, send)
+                return await refuse(refusal(403, "forbidden", message), scope, receive, send)
             if origin is not None and not ORIGIN.fullmatch(origin):
                 message = f"Pages of {origin!r} may not use this local stack; only local ones may."
-                return await refusal(403, "forbidden", message)(scope, receive, send)
+                return await refuse(refusal(403, "forbidden", message), scope, receive, send)
         return await self.app(scope, receive, send)

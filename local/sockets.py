@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.typing import Subprotocol
 
 from local.headers import GATEWAYS_OWN, forwarded
-from local.refusals import refusal
+from local.refusals import refusal, refuse
 
 PATHS = {"/realtime", "/"}
 MAX_MESSAGE = 128 * 1024  # what API Gateway takes, and sends
@@ -57,15 +57,15 @@ class Sockets:
         await client.receive()  # says only that somebody wants to connect
         if scope["path"] not in PATHS:
             message = "There is no WebSocket here; it is at /realtime."
-            return await client.send_denial_response(refusal(404, "not_found", message))
+            return await refuse(refusal(404, "not_found", message), scope, receive, send)
         offered = scope["subprotocols"]
         try:
             upstream = await self._dial(scope, offered)
         except InvalidStatus as error:
-            return await client.send_denial_response(_refused(error.response.status_code))
+            return await refuse(_refused(error.response.status_code), scope, receive, send)
         # Not even its words are for the log: they may name the address, and that holds a secret.
         except (OSError, WebSocketException, ValueError):
-            return await client.send_denial_response(_refused(502))
+            return await refuse(_refused(502), scope, receive, send)
         chosen = upstream.subprotocol or (SUBPROTOCOL if SUBPROTOCOL in offered else None)
         end = End(FAILED)
         try:
