@@ -1,5 +1,6 @@
 """Door 3's WebSocket: who comes in with a ticket, what they find, and what is left when they go."""
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cueline import bootstrap
 from cueline.doors.access import Access, hashed
 from cueline.engine import sessions
 from cueline.engine.listeners import LONGEST_CONNECTION
@@ -15,8 +17,10 @@ from cueline.engine.ports import Key, Secret, WakeUp
 from cueline.errors import Unavailable
 from cueline.log.events import Input, Listening
 from cueline.log.triggers import Guideline, Trigger
+from local.template import ROOT
 from tests.contract.backends import BACKENDS, SESSION, atomic_calls, in_threads
 from tests.functions.commanding import GATEWAY, ID, PAGE, SECRET, Commanded, commanded, message
+from tests.gateway import Context
 
 OPENING = "Greet them by name."
 OPENED = Input(
@@ -350,6 +354,39 @@ def test_nobody_opens_where_too_much_waits_and_the_client_may_listen(here: Comma
     here.offer(opening=OPENING)
     assert here.connect() == 200
     assert OPENED not in here.events()
+
+
+# --- the whole way, as the gateway tells it -------------------------------------------------------
+
+
+def test_the_function_lets_a_client_in_answers_it_and_sees_it_go(
+    here: Commanded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from functions.commands import app
+
+    monkeypatch.setattr(bootstrap, "realtime", lambda: here.realtime)
+
+    def told(sample: str, **more: Any) -> dict[str, Any]:
+        event = json.loads((ROOT / f"events/commands/{sample}.json").read_text())
+        event["requestContext"]["connectionId"] = GATEWAY
+        return app.lambda_handler({**event, **more}, Context())  # type: ignore[arg-type]
+
+    here.offer(opening=OPENING)
+    query = {"queryStringParameters": {"token": f"{ID}.{SECRET}"}}
+    assert told("connect", **query)["statusCode"] == 403  # another page
+    headers = {"Origin": PAGE, "Sec-WebSocket-Protocol": "other, cueline"}
+    spoken = {"Sec-WebSocket-Protocol": "cueline"}
+    answer = told("connect", **query, headers=headers)
+    assert answer == {"statusCode": 200, "headers": spoken}
+    assert told("default") == {"statusCode": 200}
+    assert told("default") == {"statusCode": 200}
+    acks = [frame["data"] for frame in here.sockets.told(GATEWAY)]
+    assert [(a["command_id"], a["status"]) for a in acks] == [
+        ("c-1", "accepted"),
+        ("c-1", "duplicate"),
+    ]
+    assert told("disconnect") == {"statusCode": 200}
+    assert here.open() is None
 
 
 # --- who goes ------------------------------------------------------------------------------------
