@@ -213,6 +213,28 @@ def test_what_was_not_taken_whole_is_told_again_from_its_begin() -> None:
     speech.ends(cut=True)
 
 
+def test_many_slow_connections_hold_up_nobody_either() -> None:
+    class Stuck(Sockets):
+        def send(self, gateway: str, frame: str) -> Sent:
+            if gateway != "fast":
+                time.sleep(0.4)
+                return "busy"
+            return super().send(gateway, frame)
+
+    stage = Stage(*(f"slow{n}" for n in range(30)))
+    stage.sockets = Stuck()
+    speech = stage.begun()
+    time.sleep(2)  # by now it is known of all of them
+    stage.comes("fast")
+    speech.says(0, "0 ")
+    until(lambda: stage.text("fast"))
+    for word in range(1, 100):
+        speech.says(None, f"{word} ")
+        time.sleep(0.01)
+    assert len(stage.deltas("fast")) >= 5
+    speech.ends(cut=True)
+
+
 def test_who_is_gone_is_left_out_and_forgotten() -> None:
     clock = FakeClock()
     stage = Stage("gone", "here", clock=clock)

@@ -17,6 +17,8 @@ from cueline.errors import unexpected
 logger = logging.getLogger(__name__)
 
 SENDERS = 8
+FOR_SLOW = 4
+"""Of these, for connections of a speech that did not take the last frame: each may take long."""
 MOST = 50
 """Connections that hear one speech; all others are told what is stored of it."""
 PAUSE = 0.1
@@ -82,6 +84,10 @@ class _Listener:
     """Until then, on the monotonic clock, it is left in peace."""
     pause: float = PAUSE
     sending: bool = False
+
+    @property
+    def slow(self) -> bool:
+        return self.pause > PAUSE
 
 
 class LiveSpeech:
@@ -157,13 +163,16 @@ class LiveSpeech:
             else:
                 self._looking, self._looked_at, self._said_since = True, now, False
                 self._to.senders.submit(self._look)
-        for one in self._listeners.values():
-            if one.sending or one.told.knows(said):
+        listeners = self._listeners.values()
+        slow = sum(one.sending and one.slow for one in listeners)
+        for one in listeners:
+            if one.sending or one.told.knows(said) or (one.slow and slow >= FOR_SLOW):
                 continue
             if self._ended_at is None and (wait := one.due - now) > 0:
                 waits.append(wait)
             else:
                 one.sending = True
+                slow += one.slow
                 self._to.senders.submit(self._send, one, said)
         return min(waits, default=None)
 
