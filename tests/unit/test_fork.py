@@ -15,6 +15,7 @@ from cueline.log.events import (
     Answered,
     Event,
     Input,
+    Listening,
     Recorded,
     TriggerScheduled,
     TurnBegan,
@@ -93,8 +94,13 @@ def test_what_is_said_again_in_a_fork_is_no_repeat() -> None:
 def test_what_was_to_come_by_itself_comes_in_its_own_session_only() -> None:
     answer = Answered(turn="t", inputs=(0,), text="yes", follow_up=60)
     scheduled = TriggerScheduled(due=1, trigger=Trigger())
-    copies = [copied(recorded) for recorded in log([answer, scheduled])]
-    assert copies == [Answered(turn="t", inputs=(0,), text="yes"), Acknowledged(input=1)]
+    listening = Listening(connection="a.s.one", until=9)
+    copies = [copied(recorded) for recorded in log([answer, scheduled, listening])]
+    assert copies == [
+        Answered(turn="t", inputs=(0,), text="yes"),
+        Acknowledged(input=1),
+        Acknowledged(input=2),
+    ]
 
 
 @given(st.lists(st.integers(0, LARGEST_PACK + 1_000), max_size=60))

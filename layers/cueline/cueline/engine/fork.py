@@ -22,6 +22,7 @@ from cueline.log.events import (
     Event,
     Input,
     InputsWithdrawn,
+    Listening,
     Recorded,
     TriggerScheduled,
     TurnBegan,
@@ -88,14 +89,15 @@ def fork(ports: Ports, new: Session, source: Source, trace_id: str) -> Session:
 def copied(recorded: Recorded) -> Event:
     """Without what knows a repeat of it: whoever says it in the fork says it anew.
 
-    And without what was to come by itself: it comes in the session that it was meant for.
+    And without what was to come by itself, or to whom: it comes in the session that it was meant
+    for.
     """
     match event := recorded.event:
         case Input() if event.digest:
             return event.model_copy(update={"digest": ""})
         case Answered() if event.follow_up:
             return event.model_copy(update={"follow_up": 0})
-        case TriggerScheduled():
+        case TriggerScheduled() | Listening():
             return Acknowledged(input=recorded.offset)
     return event
 

@@ -59,7 +59,7 @@ class Connections(Protocol):
         """The open one that the gateway knows under this id."""
 
     def of(self, session: str, incarnation: int, now: int) -> Sequence[Connection]:
-        """Those that are `told`. May lag behind the writes."""
+        """Those that are `told`."""
 
     def tell(self, connection: Connection) -> Connection | None:
         """With `told` set, as it is then; None where it is gone. May be repeated."""

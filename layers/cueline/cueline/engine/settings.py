@@ -31,17 +31,16 @@ def change_settings(
 
     They count from the next turn on. Raises IdempotencyKeyReused, TooLarge, SessionNotFound.
     """
-    place = -1
+    built: SettingsChanged | None = None
 
-    def events(state: State, at: int) -> Sequence[Event]:
-        nonlocal place
-        place = at
+    def events(state: State, _: int) -> Sequence[Event]:
+        nonlocal built
         before = settings_at(ports.log, writer.session, tail.head.incarnation, state.settings)
-        return (SettingsChanged(settings=before.merged(change)),)
+        built = SettingsChanged(settings=before.merged(change))
+        return (built,)
 
     changed = put(ports, writer, tail, events, key)
-    settings = settings_in(changed)
-    return Changed(changed.offset, settings, changed.offset != place)
+    return Changed(changed.offset, settings_in(changed), changed.event is not built)
 
 
 def settings_at(
