@@ -66,7 +66,7 @@ def starts() -> dict[str, tuple[str, float]]:
                 "import uvicorn\n"
                 f"given = uvicorn.main.make_context('uvicorn', {[FUNCTION, *options]!r}).params\n"
                 "config = uvicorn.Config(given['app'], access_log=given['access_log'],"
-                " log_level=given['log_level'])\n"
+                " ws=given['ws'], log_level=given['log_level'])\n"
                 "config.load()"
             )
         found[name] = _start(app, ready), budget
