@@ -113,7 +113,6 @@ def test_an_answer_begins_empty() -> None:
         "response_id": "t1",
         "item_id": "t1-1",
         "action": "created",
-        "content": "",
         "timestamp": TIME,
     }
 

@@ -55,8 +55,8 @@ def message(at: int, content: str | None = None, **fields: Any) -> list[str]:
 
 
 def created(turn: str, part: int, at: int) -> str:
-    """The turn begins to say its `part`-th message."""
-    return _message(at, {**spoken(turn, part), "action": "created"}, {"content": ""})
+    """The turn begins to say its `part`-th message; nothing of it is said yet."""
+    return _message(at, {**spoken(turn, part), "action": "created"}, {})
 
 
 def deltas(turn: str, part: int, text: str, position: int, at: int) -> list[str]:

@@ -1,0 +1,28 @@
+"""The program that the README shows, word for word but for the port."""
+
+import re
+
+import httpx
+import pytest
+
+from local.template import ROOT
+from tests.e2e.conftest import Running
+from tests.e2e.test_local_stack import AGENT
+
+
+def test_the_program_hears_the_agent_token_by_token(
+    stack: Running, api: httpx.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    created = api.post("/v2/agents", json={**AGENT, "key": "guide"})
+    assert created.status_code in {201, 409}
+    [program] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    known: dict[str, object] = {}
+    exec(compile(program.replace("http://127.0.0.1:8800", stack.url), "README.md", "exec"), known)
+    agents, said = known["agents"], known["message"]
+    assert isinstance(agents, httpx.Client)
+    agents.close()
+    assert isinstance(said, dict)
+    printed = capsys.readouterr().out
+    assert printed
+    assert said["content"].startswith(printed)
+    assert "You said “Hello!”" in said["content"]
