@@ -17,13 +17,24 @@ from typing import Any
 
 from tests.bench.connection import Connection, serve
 
+HEARD = "Bench.Heard"
 FREE = "attribute_not_exists(pk)"
+FREE_OR_EXPIRED = f"{FREE} OR #ttl <= :now"
 BEATS = "ADD beats :one SET #ttl = :ttl"
+SETS = {
+    "SET gateway = :gateway, opened_at = :now, expires_at = :until, #ttl = :ttl",
+    "SET told = :told",
+}
+"""Of connections. The bench opens each once, and in time."""
 BETWEEN = "pk = :pk AND sk BETWEEN :first AND :last"
 
 
 class Refused(Exception):  # noqa: N818
     """With an error code of AWS."""
+
+    def __init__(self, code: str, **more: Any) -> None:
+        super().__init__(code)
+        self.code, self.more = code, more
 
 
 class Table:
@@ -33,13 +44,18 @@ class Table:
         self._order = defaultdict[str, list[str]](list)
         self._items: dict[tuple[str, str], dict[str, Any]] = {}
         self._json: dict[tuple[str, str], bytes] = {}
+        self._heard: list[bytes] = []
+        """What the table's stream has for those who listen, in the order of the writes."""
 
     def put(self, item: dict[str, Any]) -> None:
         pk, sk = place = item["pk"]["S"], item["sk"]["S"]
         if place not in self._items:
             insort(self._order[pk], sk)
+        told = json.dumps(item).encode()
+        if "heard" in item and place not in self._items:
+            self._heard.append(told)
         self._items[place] = item
-        self._json[place] = json.dumps(item).encode()
+        self._json[place] = told
 
     def put_item(self, body: dict[str, Any]) -> bytes:
         item = body["Item"]
@@ -47,7 +63,7 @@ class Table:
         if body.get("ConditionExpression") not in {None, FREE}:
             raise Refused("ValidationException")
         if found and "ConditionExpression" in body:
-            raise Refused("ConditionalCheckFailedException", found)
+            raise Refused("ConditionalCheckFailedException", Item=found)
         self.put(item)
         return b"{}"
 
@@ -62,6 +78,8 @@ class Table:
         return b'{"Item": %s}' % found if found else b"{}"
 
     def update_item(self, body: dict[str, Any]) -> bytes:
+        if body["UpdateExpression"] in SETS:
+            return b'{"Attributes": %s}' % self._set(body)
         if body["UpdateExpression"] != BEATS:
             raise Refused("ValidationException")
         place = body["Key"]["pk"]["S"], body["Key"]["sk"]["S"]
@@ -69,6 +87,48 @@ class Table:
         values = body["ExpressionAttributeValues"]
         self.put({**body["Key"], "beats": {"N": str(beats)}, "ttl": values[":ttl"]})
         return b"{}"
+
+    def transact_write_items(self, body: dict[str, Any]) -> bytes:
+        """Of the conditions only those of puts are looked at."""
+        updates = [each["Update"] for each in body["TransactItems"] if "Update" in each]
+        puts = [each["Put"] for each in body["TransactItems"] if "Put" in each]
+        free = {None, FREE, FREE_OR_EXPIRED}
+        if (
+            len(updates) + len(puts) < len(body["TransactItems"])
+            or any(update["UpdateExpression"] not in SETS for update in updates)
+            or any(put.get("ConditionExpression") not in free for put in puts)
+        ):
+            raise Refused("ValidationException")
+        found = [self._in_the_way(put) for put in puts]
+        if not updates and any(found):
+            reasons = [
+                {"Code": "ConditionalCheckFailed", "Item": item} if item else {"Code": "None"}
+                for item in found
+            ]
+            raise Refused("TransactionCanceledException", CancellationReasons=reasons)
+        for update in updates:
+            self._set(update)
+        for put in puts:
+            self.put(put["Item"])
+        return b"{}"
+
+    def _in_the_way(self, put: dict[str, Any]) -> dict[str, Any] | None:
+        item = put["Item"]
+        found = self._items.get((item["pk"]["S"], item["sk"]["S"]))
+        return found if "ConditionExpression" in put else None
+
+    def _set(self, update: dict[str, Any]) -> bytes:
+        place = update["Key"]["pk"]["S"], update["Key"]["sk"]["S"]
+        names, values = update.get("ExpressionAttributeNames", {}), {}
+        for each in update["UpdateExpression"].removeprefix("SET ").split(", "):
+            name, _, value = each.partition(" = ")
+            values[names.get(name, name)] = update["ExpressionAttributeValues"][value]
+        self.put({**self._items[place], **values})
+        return self._json[place]
+
+    def heard(self, body: dict[str, Any]) -> bytes:
+        """From the `since`-th on. AWS has a stream for it."""
+        return b"[%s]" % b", ".join(self._heard[body["since"] :])
 
     def query(self, body: dict[str, Any]) -> bytes:
         if body["KeyConditionExpression"] != BETWEEN or "IndexName" in body:
@@ -135,11 +195,13 @@ OPERATIONS = {
     "DynamoDB_20120810.BatchWriteItem": TABLE.batch_write_item,
     "DynamoDB_20120810.GetItem": TABLE.get_item,
     "DynamoDB_20120810.UpdateItem": TABLE.update_item,
+    "DynamoDB_20120810.TransactWriteItems": TABLE.transact_write_items,
     "DynamoDB_20120810.Query": TABLE.query,
     "AmazonSQS.SendMessage": QUEUE.send_message,
     "AmazonSQS.ReceiveMessage": QUEUE.receive_message,
     "AmazonSQS.DeleteMessage": QUEUE.delete_message,
     "AmazonSQS.PurgeQueue": QUEUE.purge_queue,
+    HEARD: TABLE.heard,
 }
 
 
@@ -154,10 +216,8 @@ class Aws(Connection):
         try:
             self.whole(OPERATIONS.get(target, refuse)(json.loads(body)), kind=kind)
         except Refused as refused:
-            code, *found = refused.args
-            told = {"__type": f"com.amazonaws#{code}", "message": f"{code} at {target}"}
-            if found:
-                told["Item"] = found[0]
+            code = f"com.amazonaws#{refused.code}"
+            told = {"__type": code, "message": f"{refused.code} at {target}", **refused.more}
             self.whole(json.dumps(told).encode(), kind=kind, status="400 Bad Request")
 
 

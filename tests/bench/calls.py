@@ -81,6 +81,13 @@ def counted(talk: Talk) -> Counted:
     return count(calls)
 
 
+def made(topic: str, what: str, found: Counted, most: int | None = None) -> Row:
+    """How many calls of DynamoDB, which, and what all that needs."""
+    names = ", ".join(f"{n} {name}" for name, n in Counter(found.dynamodb).items())
+    figures = {"WRU": found.written, "RRU": found.read, "sends": found.sqs}
+    return Row(topic, what, len(found.dynamodb), "", most, names, figures)
+
+
 def rows(talks: Mapping[str, Talk], windows: Mapping[str, int]) -> Iterator[Row]:
     """`talks` by what they are; `windows` has the bytes of the window of each server."""
     for what, talk in talks.items():

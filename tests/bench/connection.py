@@ -12,6 +12,8 @@ class Connection(asyncio.Protocol):
         self._received = bytearray()
         self._needed = 0
         self._answering: asyncio.Task[None] | None = None
+        self.request = b""
+        """The first line of the newest one."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -37,13 +39,14 @@ class Connection(asyncio.Protocol):
         body = bytes(self._received[len(head) + 4 : self._needed])
         del self._received[: self._needed]
         self._needed = 0
+        self.request = first
         if first.startswith(b"GET "):
             self.whole(b'{"status": "ok"}')
         else:
             self._answering = asyncio.ensure_future(self.answer(headers, body))
 
     async def answer(self, headers: dict[bytes, bytes], body: bytes) -> None:
-        """Answers a POST."""
+        """Answers what is no GET."""
         raise NotImplementedError
 
     def whole(self, body: bytes, *, kind: str = "application/json", status: str = "200 OK") -> None:

@@ -62,7 +62,8 @@ def _noted_call(self: Any, operation: str, params: dict[str, Any]) -> Any:
     noted = {
         "service": self.meta.service_model.service_name,
         "operation": operation,
-        "params": params,
+        # A frame for a WebSocket is bytes.
+        "params": {k: v.decode() if isinstance(v, bytes) else v for k, v in params.items()},
         "began": time.monotonic(),
         "answer": {},
     }

@@ -2,7 +2,6 @@
 
 import statistics
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from math import ceil
 from typing import Any
 
 from cueline.adapters.dynamodb.items import segment_to_item
-from tests.bench.calls import READ_UNIT, WRITE_UNIT, Counted, count
+from tests.bench.calls import READ_UNIT, WRITE_UNIT, Counted, count, made
 from tests.bench.histories import segments, turns_of
 from tests.bench.model import QUESTION, deltas
 from tests.bench.queues import WATCHING
@@ -127,9 +126,7 @@ def _rows(what: str, parts: Parts) -> Iterator[Row]:
 
 
 def _calls(what: str, found: Counted, most: int | None = None) -> Row:
-    names = ", ".join(f"{n} {name}" for name, n in Counter(found.dynamodb).items())
-    figures = {"WRU": found.written, "RRU": found.read, "sends": found.sqs}
-    return Row(TOPIC, what, len(found.dynamodb), "", most, names, figures)
+    return made(TOPIC, what, found, most)
 
 
 def triggers(door: Door, slow: str | None, times: int) -> Iterator[Row]:

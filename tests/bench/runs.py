@@ -7,16 +7,19 @@ from itertools import chain
 from tests.bench import (
     calls,
     cold,
+    heard,
     histories,
     instructions,
     polls,
     prices,
     queues,
+    realtime,
     replies,
     streams,
     turns,
     wakes,
 )
+from tests.bench.listening import Wire
 from tests.bench.report import Row
 from tests.bench.servers import Server, Servers
 from tests.bench.talks import Bare, Ours, Talk
@@ -69,7 +72,8 @@ def everything(servers: Servers, *, quick: bool, say: Say) -> Iterator[Row]:
     slopes = [
         streams.model(tokens, pace) for pace in (0, 5) for tokens in (streams.FEW, streams.MANY)
     ]
-    for model in (SHORT, PACED, LONG, *slopes):
+    spoken = map(heard.spoken, (heard.FEW, heard.MANY))
+    for model in (SHORT, PACED, LONG, *slopes, *spoken):
         histories.create_agent(servers.dynamodb, model)
     histories.create_agent(servers.dynamodb, SHORT, GUIDED, GUIDELINES)
     bench = Bench(
@@ -89,6 +93,7 @@ def everything(servers: Servers, *, quick: bool, say: Say) -> Iterator[Row]:
     yield from tokens(bench)
     yield from busy(bench)
     yield from second_door(bench)
+    yield from third_door(bench)
     if not quick:
         yield from instructions.rows(servers, window, say)
         say("cold starts")
@@ -182,6 +187,24 @@ def second_door(bench: Bench) -> Iterator[Row]:
     bench.say("the second door: lists that wait")
     yield from polls.idle(door, *((4, 1) if bench.quick else (20, 5)))
     yield from polls.lag(door, 4 if bench.quick else 40)
+
+
+def third_door(bench: Bench) -> Iterator[Row]:
+    bench.say("the third door: commands")
+    door = Door(bench.servers, bench.rest, bench.ours, bench.worker)
+    commands, broadcast = (
+        bench.servers.cueline(name, "tests.bench.served_realtime:app")
+        for name in ("commands", "broadcast")
+    )
+    wire = Wire(bench.servers, commands, broadcast)
+    with wire.telling():
+        yield from realtime.acknowledged(door, wire, 2 if bench.quick else 30)
+        yield from realtime.counted(door, wire)
+        yield from realtime.interrupted(door, wire, 2 if bench.quick else 20)
+        bench.say("the third door: turns that are heard")
+        yield from heard.counted(door, wire)
+        yield from heard.watching(door, wire)
+        yield from heard.tokens(door, wire, 1 if bench.quick else 3)
 
 
 def money(bench: Bench, seconds: float) -> Iterator[Row]:

@@ -69,6 +69,9 @@ class Servers:
     dynamodb: Any = None
     sqs: Any = None
     queue: str = ""
+    aws: str = ""
+    sockets: str = ""
+    """What stands for the gateway's end of WebSockets."""
     _environment: dict[str, str] = field(default_factory=dict)
     _model: str = ""
 
@@ -90,7 +93,8 @@ class Servers:
         return self._app(name, "tests.bench.bare:app", {"OPENAI_BASE_URL": self._model}, under)
 
     def _start(self) -> None:
-        aws = self._process("aws", _python("tests.bench.aws"))
+        self.aws = aws = self._process("aws", _python("tests.bench.aws"))
+        self.sockets = self._process("sockets", _python("tests.bench.sockets"))
         self._model = self._process("model", _python("tests.bench.model")) + "/v1"
         self.dynamodb, self.sqs = client("dynamodb", aws), client("sqs", aws)
         self.queue = f"{aws}/wake-ups"
@@ -99,6 +103,7 @@ class Servers:
             "AWS_ENDPOINT_URL": aws,
             "TABLE_NAME": TABLE,
             "WAKE_UPS_URL": self.queue,
+            "SOCKETS_URL": self.sockets,
             "OPENAI_BASE_URL": self._model,
             "AUTH": "off",
             # The budgets are those of a process that knows its agents.
