@@ -15,10 +15,8 @@ from tests.bench.turns import SHORT
 
 TOPIC = "Door 3: a turn that is heard, beside one that is not"
 PACE = 30
-FEW, MANY = 20, 120
-"""Tokens of a turn."""
-ONE, MOST = 1, 50
-"""Listeners; no more of them hear deltas."""
+"""Milliseconds a token."""
+ONE = 1
 LOOK = 1
 """Budget, in calls and in read units: a turn of less than a second looks once who listens."""
 DELTAS = 10.0
@@ -41,17 +39,17 @@ def counted(door: Door, wire: Wire) -> Iterator[Row]:
         wire.wait(since, is_talk("ended", gateway), "the end of the turn")
     what = "calls of the worker"
     yield made(TOPIC, f"not heard: {what}", plain)
-    yield made(TOPIC, f"heard by one: {what}", listened, len(plain.dynamodb) + LOOK)
-    what = "heard by one: write units of the worker"
+    yield made(TOPIC, f"heard by 1: {what}", listened, len(plain.dynamodb) + LOOK)
+    what = "heard by 1: write units of the worker"
     yield Row(TOPIC, what, listened.written, "WRU", plain.written)
-    what = "heard by one: read units of the worker"
+    what = "heard by 1: read units of the worker"
     yield Row(TOPIC, what, listened.read, "RRU", plain.read + LOOK)
-    yield made(TOPIC, "heard by one: calls of the broadcast", count(telling))
+    yield made(TOPIC, "heard by 1: calls of the broadcast", count(telling))
 
 
-def watching(door: Door, wire: Wire) -> Iterator[Row]:
+def watching(door: Door, wire: Wire, speaks: str) -> Iterator[Row]:
     """What the turn reads while the model speaks: to see an interrupt, and to see who listens."""
-    session = door.session(spoken(MANY))
+    session = door.session(speaks)
     wire.listeners(session, ONE)
     calls = _noted(door, session)
     asked = next(n for n, call in enumerate(calls) if call["service"] == "model")
@@ -66,7 +64,7 @@ def watching(door: Door, wire: Wire) -> Iterator[Row]:
         "to see who listens RRU/s": count(listeners).read / seconds,
     }
     rate = count(looks).read / seconds
-    yield Row(TOPIC, "heard by one: watching for interrupts", rate, "RRU/s", WATCHING, also=figures)
+    yield Row(TOPIC, "heard by 1: watching for interrupts", rate, "RRU/s", WATCHING, also=figures)
 
 
 @dataclass
@@ -79,8 +77,8 @@ class _Cell:
     """Milliseconds."""
     frames: int = 0
     """Of the newest turn."""
-    rate: float = 0.0
-    """Deltas a second of whoever has got the most, in any turn."""
+    rates: list[float] = field(default_factory=list)
+    """Deltas a second, of each listener in each turn."""
 
     def take(self, door: Door, wire: Wire) -> None:
         since = wire.here()
@@ -89,39 +87,64 @@ class _Cell:
             wire.wait(since, is_talk("ended", gateway), "the end of the turn")
         frames = wire.frames[since:]
         self.frames = sum(len(_deltas(frames, gateway)) for gateway in self.gateways)
-        self.rate = max([self.rate, *(_rate(frames, gateway) for gateway in self.gateways)])
+        self.rates += [_rate(frames, gateway) for gateway in self.gateways]
 
 
-def tokens(door: Door, wire: Wire, rounds: int) -> Iterator[Row]:
-    """Its CPU, as the slope between a short answer and a long one; and how often it is told."""
-    cells: dict[tuple[int, int], _Cell] = {}
-    for listeners in (0, ONE, MOST):
-        for number in (FEW, MANY):
-            session = door.session(spoken(number))
-            cells[listeners, number] = _Cell(session, wire.listeners(session, listeners))
-    for cell in cells.values():
-        if len(cell.gateways) < MOST:
-            cell.take(door, wire)  # what a process does once is not what a turn costs
-            cell.cpu.clear()
+@dataclass(frozen=True)
+class _Pair:
+    """A short answer and a long one, both for so many listeners."""
+
+    few: _Cell
+    many: _Cell
+    tokens: int
+    """What the long one has more."""
+
+    @property
+    def cpu(self) -> float:
+        """Of a token."""
+        many, few = (statistics.median(cell.cpu) for cell in (self.many, self.few))
+        return (many - few) / self.tokens
+
+    @property
+    def frames(self) -> float:
+        """Of a token."""
+        return (self.many.frames - self.few.frames) / self.tokens
+
+
+def tokens(
+    door: Door, wire: Wire, lengths: tuple[int, int], most: int, rounds: int
+) -> Iterator[Row]:
+    """CPU, as the slope between a short answer and a long one; and how often each is told."""
+    few, many = lengths
+
+    def cell(tokens: int, listeners: int) -> _Cell:
+        session = door.session(spoken(tokens))
+        return _Cell(session, wire.listeners(session, listeners))
+
+    pairs = {n: _Pair(cell(few, n), cell(many, n), many - few) for n in (0, ONE, most)}
+    cells = [cell for pair in pairs.values() for cell in (pair.few, pair.many)]
+    for pair in pairs.values():
+        pair.few.take(door, wire)  # what a process does once is not what a turn costs
+        pair.few.cpu.clear()
     for _ in range(rounds):
-        for cell in cells.values():
-            cell.take(door, wire)
-    plain = _slope(cells[0, FEW], cells[0, MANY])
+        for each in cells:
+            each.take(door, wire)
+    plain = pairs.pop(0)
     topic = f"{TOPIC}: the worker's CPU a token, {PACE} ms apart"
-    yield Row(topic, "not heard: CPU a token", plain, "ms")
-    for listeners, what in ((ONE, "heard by one"), (MOST, f"heard by {MOST}")):
-        few, many = cells[listeners, FEW], cells[listeners, MANY]
-        heard = _slope(few, many)
-        frame = (heard - plain) * (MANY - FEW) / (many.frames - few.frames)
-        figures = {"ms": heard, "ms a delta sent": frame, "of one core": heard / PACE}
-        yield Row(topic, f"{what}: CPU a token", heard / plain, "x unheard", also=figures)
-    for listeners, what in ((ONE, "heard by one"), (MOST, f"heard by {MOST}, the most of any")):
-        rate = cells[listeners, MANY].rate
-        yield Row(topic, f"{what}: deltas for a connection", rate, "a second", DELTAS)
-
-
-def _slope(few: _Cell, many: _Cell) -> float:
-    return (statistics.median(many.cpu) - statistics.median(few.cpu)) / (MANY - FEW)
+    yield Row(topic, "not heard: CPU a token", plain.cpu, "ms")
+    for listeners, pair in pairs.items():
+        figures = {
+            "ms": pair.cpu,
+            "ms a delta sent": (pair.cpu - plain.cpu) / pair.frames,
+            "of one core": pair.cpu / PACE,
+        }
+        what = f"heard by {listeners}: CPU a token"
+        yield Row(topic, what, pair.cpu / plain.cpu, "x unheard", also=figures)
+    for listeners, pair in pairs.items():
+        rates = pair.many.rates
+        what = f"heard by {listeners}: deltas for one connection"
+        figures = {"the most of any": max(rates)}
+        yield Row(TOPIC, what, statistics.mean(rates), "a second", DELTAS, also=figures)
 
 
 def _deltas(frames: Sequence[Frame], gateway: str) -> list[Frame]:
@@ -131,7 +154,9 @@ def _deltas(frames: Sequence[Frame], gateway: str) -> list[Frame]:
 def _rate(frames: Sequence[Frame], gateway: str) -> float:
     """A second, while the turn speaks. When it ends, the last is sent at once; and a pause counts
     from the first frame that is sent, which before the first delta is that the agent talks."""
-    *paced, _last = _deltas(frames, gateway)
+    paced = _deltas(frames, gateway)[:-1]
+    if not paced:
+        return 0.0
     begun = next(filter(is_talk("started", gateway), frames))
     return (len(paced) - 1) / (paced[-1].at - begun.at)
 

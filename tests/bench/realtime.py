@@ -13,13 +13,10 @@ from tests.bench.calls import count, made
 from tests.bench.listening import Frame, Wire, is_event, is_message, until
 from tests.bench.replies import percentile
 from tests.bench.report import Row
-from tests.bench.streams import model
 from tests.bench.triggered import BETWEEN_LOOKS, MESSAGE, Door
 from tests.bench.turns import SHORT
 
 TOPIC = "Door 3: commands, without the gateway's own time; 20 messages"
-SPEAKS = model(120, 30)
-"""For 3.6 seconds, unless it is interrupted."""
 FELT_MS = 500.0
 """Budget: from the sending of an interrupt to the last delta of what it interrupts."""
 COMMAND_CALLS = 5
@@ -73,9 +70,10 @@ def counted(door: Door, wire: Wire) -> Iterator[Row]:
         yield made(TOPIC, f"{what}: calls", count(calls), most)
 
 
-def interrupted(door: Door, wire: Wire, times: int) -> Iterator[Row]:
-    """Each answer by the next message; the last one is let be."""
-    (gateway,) = wire.listeners(door.session(SPEAKS), 1)
+def interrupted(door: Door, wire: Wire, speaks: str, times: int) -> Iterator[Row]:
+    """Each answer by the next message; the last one is let be. `speaks` is a model that does, for
+    some seconds."""
+    (gateway,) = wire.listeners(door.session(speaks), 1)
     since, sent = wire.here(), dict[str, float]()
 
     def new(action: str) -> Callable[[Frame], bool]:

@@ -36,6 +36,10 @@ WITH_WAKE_UP, WITHOUT = 6.0, 5.0
 """Budgets in ms of CPU."""
 LONG = "200-6-30"
 """Speaks for six seconds, unless it is interrupted."""
+SPOKEN = 120
+"""Tokens of a turn that is heard: 3.6 seconds."""
+LISTENERS = 50
+"""No more of them hear deltas."""
 MODEL_SECONDS = 1.5
 """50 tokens at 30 ms: what a turn of the price list waits for."""
 
@@ -72,7 +76,7 @@ def everything(servers: Servers, *, quick: bool, say: Say) -> Iterator[Row]:
     slopes = [
         streams.model(tokens, pace) for pace in (0, 5) for tokens in (streams.FEW, streams.MANY)
     ]
-    spoken = map(heard.spoken, (heard.FEW, heard.MANY))
+    spoken = [heard.spoken(tokens) for tokens in {*heard_tokens(quick=quick), SPOKEN}]
     for model in (SHORT, PACED, LONG, *slopes, *spoken):
         histories.create_agent(servers.dynamodb, model)
     histories.create_agent(servers.dynamodb, SHORT, GUIDED, GUIDELINES)
@@ -200,11 +204,19 @@ def third_door(bench: Bench) -> Iterator[Row]:
     with wire.telling():
         yield from realtime.acknowledged(door, wire, 2 if bench.quick else 30)
         yield from realtime.counted(door, wire)
-        yield from realtime.interrupted(door, wire, 2 if bench.quick else 20)
+        speaks = heard.spoken(SPOKEN)
+        yield from realtime.interrupted(door, wire, speaks, 2 if bench.quick else 20)
         bench.say("the third door: turns that are heard")
         yield from heard.counted(door, wire)
-        yield from heard.watching(door, wire)
-        yield from heard.tokens(door, wire, 1 if bench.quick else 3)
+        yield from heard.watching(door, wire, speaks)
+        lengths = heard_tokens(quick=bench.quick)
+        most, rounds = (3, 1) if bench.quick else (LISTENERS, 3)
+        yield from heard.tokens(door, wire, lengths, most, rounds)
+
+
+def heard_tokens(*, quick: bool) -> tuple[int, int]:
+    """Of the answers whose difference tells what a token costs that is heard."""
+    return (10, 40) if quick else (20, SPOKEN)
 
 
 def money(bench: Bench, seconds: float) -> Iterator[Row]:

@@ -79,10 +79,40 @@ def test_a_list_that_waits_gets_what_is_appended(measured: dict[str, dict[str, A
     assert 0 < median <= late
 
 
+def test_a_command_reads_who_sends_it_its_session_and_agent_and_writes_once(
+    measured: dict[str, dict[str, Any]],
+) -> None:
+    assert figure(measured, "send_message: calls") == 5
+    assert figure(measured, "send_message with a command_id: calls") == 6
+
+
+def test_a_turn_that_is_heard_writes_no_more_than_one_that_is_not(
+    measured: dict[str, dict[str, Any]],
+) -> None:
+    unheard, heard = (
+        figure(measured, f"{who}: calls of the worker") for who in ("not heard", "heard by 1")
+    )
+    assert unheard < heard <= unheard + 1
+    assert measured["heard by 1: write units of the worker"]["met"]
+    assert figure(measured, "heard by 1: deltas for one connection") > 0
+
+
+def test_an_interrupt_is_watched_for_and_felt(measured: dict[str, dict[str, Any]]) -> None:
+    watching = measured["heard by 1: watching for interrupts"]
+    looks, seconds = (watching["also"][name] for name in ("looks", "seconds"))
+    assert 0 < watching["measured"] == pytest.approx(looks / seconds / 2)
+    median, late = (
+        figure(measured, f"from an interrupt to the last delta, {what}")
+        for what in ("median", "p95")
+    )
+    assert 0 <= median <= late
+
+
 def test_every_part_of_a_run_has_its_rows(measured: dict[str, dict[str, Any]]) -> None:
     topics = " ".join(row["topic"] for row in measured.values())
     parts = ("DynamoDB", "bare app", "wake-up", "dollars", "Streaming", "busy session")
-    for part in (*parts, "customer's message", "guided trigger", "list that waits"):
+    doors = ("customer's message", "guided trigger", "list that waits", "commands", "is heard")
+    for part in (*parts, *doors):
         assert part in topics
 
 
