@@ -44,7 +44,7 @@ def counted(door: Door, wire: Wire) -> Iterator[Row]:
     yield Row(TOPIC, what, listened.written, "WRU", plain.written)
     what = "heard by 1: read units of the worker"
     yield Row(TOPIC, what, listened.read, "RRU", plain.read + LOOK)
-    yield made(TOPIC, "heard by 1: calls of the broadcast", count(telling))
+    yield made(TOPIC, "heard by 1: calls of the broadcast, one for each batch", count(telling))
 
 
 def watching(door: Door, wire: Wire, speaks: str) -> Iterator[Row]:
