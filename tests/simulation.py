@@ -31,7 +31,7 @@ class Process:
     """A thread that runs only when it is told to, up to its next step."""
 
     def __init__(self, world: "World", body: Callable[["Process"], None]) -> None:
-        self.world, self.started = world, world.now
+        self.world, self.body, self.started = world, body, world.now
         self.frozen_until = self.asleep_until = world.now  # asleep, its timers go on
         self.skew = world.random.uniform(-120, 120)
         self.killed = self.done = False

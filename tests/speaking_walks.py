@@ -12,14 +12,17 @@ from cueline.log.events import (
     Event,
     Input,
     InputsFailed,
+    Listening,
     ModeChanged,
     Posted,
+    SettingsChanged,
     ToolInput,
     TriggerScheduled,
     TurnReady,
     TurnTyping,
 )
 from cueline.log.fold import reduce
+from cueline.log.settings import Settings
 from cueline.log.state import Turn, interruption, not_for_people, superseded, withdrawal
 from cueline.log.triggers import FollowUp, Guideline, Participant, Trigger
 from tests.walks import Walk
@@ -40,6 +43,7 @@ class SpeakingWalk(Walk):
             found += [self.trigger, self.trigger, self.trigger, self.post, self.schedule]
             found += [self.fire] * len(self.state.scheduled)
             found += [self.refuse] if self.events else []
+            found += [self.listen, self.set]
         if self.events and not self.choose(range(25)):
             found += [*[self.remove] * 20, *[self.change_mode] * 10]
         return found
@@ -113,6 +117,21 @@ class SpeakingWalk(Walk):
             gone = {getattr(event, "turn", "") for event in (*since, *interruption(self.state))}
             self.stopped = [turn for turn in self.stopped if turn not in gone]
             self.add(*removal(self.state, first, end, calls))
+
+    def listen(self) -> None:
+        """Somebody comes who wants to hear what the session says."""
+        self.add(Listening(connection="a.s.c", until=1))
+
+    def set(self) -> None:
+        """Their application does."""
+        at = self.state.settings
+        known = self.events[at] if at is not None else None
+        before = known.settings if isinstance(known, SettingsChanged) else Settings()
+        changes = [
+            Settings(instructions=self.word("be")),
+            Settings(temperature=self.choose([0.0, 0.5, 1.0])),
+        ]
+        self.add(SettingsChanged(settings=before.merged(self.choose(changes))))
 
     # --- what comes by itself --------------------------------------------------------------------
 

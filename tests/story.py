@@ -32,6 +32,7 @@ from tests.second_door import SecondDoor
 from tests.session_laws import Judge, name_of
 from tests.simulated_work import SKILL, Model, Toolbox, Workplace, beside, number_in
 from tests.simulation import Process, World
+from tests.third_door import ThirdDoor
 from tests.witness import LEASE, Witness
 
 SESSION = "a.s"
@@ -57,11 +58,12 @@ class Story:
         self.door = SecondDoor(
             self.world, self.ports, self._later, self.work.poison, self.acknowledged
         )
+        self.listeners = ThirdDoor(self.world, self.ports, self._later, self.acknowledged)
         self.window = self.world.random.choice([400_000, 400_000, 6_000, 2_000])
         self.decisions = 0
 
     def tell(self) -> None:
-        with patch.object(toolcalls, "run_beside", beside):
+        with patch.object(toolcalls, "run_beside", beside), self.listeners.at_work():
             self._tell()
 
     def _tell(self) -> None:
@@ -76,6 +78,7 @@ class Story:
             self._plan_compaction(f"compaction {n}")
         for _ in range(r.choice([0, 0, 0, 0, 0, 1, 2])):
             self._later(self.delete)
+        self.listeners.plan()
         world.run(self.handle)
         self.check()
         # Whatever has happened, the next message is answered.
@@ -83,6 +86,11 @@ class Story:
         world.start(self.post_last)
         world.run(self.handle, storm=0)
         assert any(name == LAST for _, name in self.acknowledged), "the next message is answered"
+        if self.listeners.used:
+            self.listeners.all_come_back()
+            world.run(self.handle, storm=0)
+            for incarnation, segments in self.witness.written.items():
+                self.listeners.judge(incarnation, segments)
 
     def _session(self) -> Session:
         return Session("a", "s", 0, "S", 0, follow_ups=self.door.follow_ups)
@@ -146,6 +154,7 @@ class Story:
 
     def _note(self, segment: Segment, incarnation: int) -> None:
         """Called with each segment that is written."""
+        self.listeners.written(segment, incarnation)
         for event in segment.events:
             self.door.note(event)
             for call in event.calls if isinstance(event, TurnSuspended) else ():
@@ -154,7 +163,8 @@ class Story:
     # --- what people do --------------------------------------------------------------------------
 
     def ports(self, me: Process) -> Ports:
-        return replace(self.world.ports(me), toolbox=Toolbox(self.work, me))
+        ports = replace(self.world.ports(me), toolbox=Toolbox(self.work, me))
+        return self.listeners.heard_by(ports)
 
     def limits(self) -> Limits:
         r = self.world.random
