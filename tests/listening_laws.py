@@ -103,16 +103,22 @@ def _settings(
     asked: Mapping[str, Sequence[Asked]],
     wanted: Collection[Mapping[str, Any]],
 ) -> None:
-    changes = [Settings.model_validate(one) for one in wanted]
     now = Settings()
     for recorded in events:
         match recorded.event:
             case SettingsChanged(settings=new):
-                assert new in [now.merged(change) for change in changes], "all else stays as it is"
+                known = now.model_dump(exclude_none=True)
+                merged = [Settings.model_validate(_with(known, change)) for change in wanted]
+                assert new in merged, "what was not set stays as it is"
                 now = new
             case TurnBegan(turn=turn) | AsideBegan(turn=turn):
                 for one in asked.get(turn, ()):
                     _asked_with(one, now)
+
+
+def _with(known: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {k: _with(known.get(k, {}), v) for k, v in change.items() if isinstance(v, dict)}
+    return {**known, **change, **nested}
 
 
 def _asked_with(asked: Asked, settings: Settings) -> None:

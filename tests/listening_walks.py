@@ -154,4 +154,3 @@ class ListeningWalk(SpeakingWalk):
         log = self.log()
         for hearer in self.hearers:
             judge_what_is_heard(hearer, log, [turn.id for turn in self.state.turns])
-

@@ -86,11 +86,7 @@ class Story:
         world.start(self.post_last)
         world.run(self.handle, storm=0)
         assert any(name == LAST for _, name in self.acknowledged), "the next message is answered"
-        if self.listeners.used:
-            self.listeners.all_come_back()
-            world.run(self.handle, storm=0)
-            for incarnation, segments in self.witness.written.items():
-                self.listeners.judge(incarnation, segments)
+        self.listeners.rest(self.handle, self.witness.written)
 
     def _session(self) -> Session:
         return Session("a", "s", 0, "S", 0, follow_ups=self.door.follow_ups)

@@ -6,7 +6,7 @@ what turns say while they say it. What comes through the table's stream may come
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,10 +19,10 @@ from cueline.doors.access import hashed
 from cueline.doors.client_commands.broadcast import Broadcast, Heard
 from cueline.doors.client_commands.realtime import Realtime, SocketEvent
 from cueline.doors.client_commands.socket_events import command, connect, disconnect
-from cueline.engine import answering, sessions
+from cueline.engine import answering, prompt, sessions
 from cueline.engine.listeners import GRANTS, Connection
 from cueline.engine.model import ModelRequest
-from cueline.engine.ports import Ports
+from cueline.engine.ports import Ports, WakeUp
 from cueline.errors import NotFound, Unavailable
 from cueline.log.segment import Segment
 from tests.hearing import Frame, Gateway, Hearer, told_inline
@@ -33,6 +33,7 @@ from tests.witness import LEASE
 
 SESSION = "a.s"
 Body = Callable[[Process], None]
+Work = Callable[[Process, WakeUp], None]
 
 
 @dataclass
@@ -74,7 +75,7 @@ class ThirdDoor:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        request = answering.request
+        request = prompt.request
 
         def watched(*given: Any) -> ModelRequest:
             asked = request(*given)
@@ -92,7 +93,7 @@ class ThirdDoor:
         for n in range(r.randint(1, 3)):
             self.guests.append(Guest(f"guest {n}", visits=r.randint(1, 4)))
             self.later(partial(self.come, guest=self.guests[-1]))
-        for n in range(r.randint(2, 7)):
+        for n in range(r.randint(3, 9)):
             self.later(partial(self.act, n=n))
 
     def heard_by(self, ports: Ports) -> Ports:
@@ -159,7 +160,10 @@ class ThirdDoor:
         else:
             return
         guest = r.choice(here)
-        given = r.choice([self._says, self._says, self._says, self._sets, self._resumes])(n, guest)
+        ways = [*[self._says] * 3, *[self._sets] * 3, self._resumes]
+        given = r.choice(ways)(n, guest)
+        if given["type"] == "set_settings" and r.random() < 0.7:
+            self._wait_for_a_turn(me)
         keyed = r.random() < 0.6
         if keyed:
             given["command_id"] = f"command {n}"
@@ -172,6 +176,13 @@ class ThirdDoor:
             for answer in guest.hearer.answers[before:]:
                 self._answered(guest, given, answer)
 
+    def _wait_for_a_turn(self, me: Process) -> None:
+        """For a while: what is set in the middle of one is for the next."""
+        for _ in range(15):
+            if self.world.store.log.tail(SESSION).head.state.turns:
+                return
+            me.sleep(self.world.random.uniform(1, 60))
+
     def _says(self, n: int, guest: Guest) -> Frame:
         r = self.world.random
         said = {"role": r.choice(["user", "user", "system"]), "text": f"heard {n}."}
@@ -180,15 +191,14 @@ class ThirdDoor:
 
     def _sets(self, n: int, guest: Guest) -> Frame:
         r = self.world.random
-        change = r.choice(
-            [
-                {"instructions": f"instructions {n}"},
-                {"temperature": n / 100},
-                {"instructions": f"instructions {n}", "temperature": n / 100},
-                {"turn_detection": {"threshold": n / 100}},
-                {"turn_detection": {"prefix_padding_ms": n}},
-            ]
-        )
+        changes: list[Frame] = [
+            {"instructions": f"instructions {n}"},
+            {"temperature": n / 100},
+            {"instructions": f"instructions {n}", "temperature": n / 100},
+            {"turn_detection": {"threshold": n / 100}},
+            {"turn_detection": {"prefix_padding_ms": n}},
+        ]
+        change = r.choice(changes)
         self.wanted[f"command {n}"] = change
         return {"type": "set_settings", "data": change}
 
@@ -235,14 +245,19 @@ class ThirdDoor:
 
     # --- the laws --------------------------------------------------------------------------------
 
-    def all_come_back(self) -> None:
-        """Nothing fails any more; each asks for what it has missed."""
+    def rest(self, work: Work, written: Mapping[int, Sequence[Segment]]) -> None:
+        """Nothing fails any more; each comes back and asks for what it has missed."""
+        if not self.used:
+            return
         self.gateway.left.clear()
         for guest in self.guests:
             if guest.incarnation:
                 guest.visits = 1
                 self.gateway.ends(guest.gateway)
                 self.world.start(partial(self._stay, guest=guest))
+        self.world.run(work, storm=0)
+        for incarnation, segments in written.items():
+            self._judge(incarnation, segments)
 
     def _stay(self, me: Process, guest: Guest) -> None:
         with suppress(NotFound):
@@ -251,10 +266,9 @@ class ThirdDoor:
                 while not self._opens(self.realtime(me), guest, guest.incarnation):
                     me.sleep(20)  # so many write at once
 
-    def judge(self, incarnation: int, segments: Sequence[Segment]) -> None:
-        if self.used:
-            guests = [g for g in self.guests if g.incarnation == incarnation]
-            hearers = [(g.hearer, g.gateway in self.gateway.hearers) for g in guests]
-            events = [recorded for segment in segments for recorded in segment.recorded()]
-            spoken = self.speeches.of(incarnation)
-            judge_listeners(events, hearers, self.asked, self.wanted.values(), spoken)
+    def _judge(self, incarnation: int, segments: Sequence[Segment]) -> None:
+        guests = [g for g in self.guests if g.incarnation == incarnation]
+        hearers = [(g.hearer, g.gateway in self.gateway.hearers) for g in guests]
+        events = [recorded for segment in segments for recorded in segment.recorded()]
+        spoken = self.speeches.of(incarnation)
+        judge_listeners(events, hearers, self.asked, self.wanted.values(), spoken)
