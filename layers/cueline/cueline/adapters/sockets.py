@@ -27,8 +27,8 @@ class GatewaySockets:
             lambda: self._client().post_to_connection(ConnectionId=gateway, Data=frame.encode()),
         )
 
-    def close(self, gateway: str) -> None:
-        self._tried(
+    def close(self, gateway: str) -> Sent:
+        return self._tried(
             f"WebSocket {gateway} was not closed",
             lambda: self._client().delete_connection(ConnectionId=gateway),
         )

@@ -36,6 +36,8 @@ class Connection:
     """The offset behind which whoever opens it has missed something."""
     told: bool = False
     """It is told of what is stored: nothing from before it was come upon in the log."""
+    closing: bool = False
+    """It is to end, and could not be closed yet: it is told nothing more, and is closed again."""
 
 
 class Connections(Protocol):
@@ -50,7 +52,7 @@ class Connections(Protocol):
         """Takes the ticket and sets `gateway`, `opened_at` to `now`, `expires_at` to `until`.
 
         None where it is not there, or expired, the ticket is another or was taken: of many who
-        try, one gets it. A repeat with the same `gateway` gets it again.
+        try, one gets it. A repeat with the same `gateway` gets it again, until it is `told`.
         """
 
     def get(self, connection: str, now: int) -> Connection | None: ...
@@ -58,11 +60,19 @@ class Connections(Protocol):
     def at(self, gateway: str, now: int) -> Connection | None:
         """The open one that the gateway knows under this id."""
 
-    def of(self, session: str, incarnation: int, now: int) -> Sequence[Connection]:
-        """Those that are `told`."""
+    def of(
+        self, session: str, incarnation: int, now: int, *, closing: bool = False
+    ) -> Sequence[Connection]:
+        """Those that are `told`; with `closing` those too that are, else none of them."""
 
     def tell(self, connection: Connection) -> Connection | None:
-        """With `told` set, as it is then; None where it is gone. May be repeated."""
+        """With `told` set, as it is then; None where it is gone or `closing`. May be repeated.
+
+        What only its begin needed, the ticket and `opening`, is not kept any longer.
+        """
+
+    def mark_closing(self, connection: Connection) -> None:
+        """Does nothing where it is gone."""
 
     def remove(self, connection: Connection) -> None:
         """Does nothing where it is gone."""
@@ -82,8 +92,11 @@ class Sockets(Protocol):
     def send(self, gateway: str, frame: str) -> Sent:
         """Waits two seconds at most."""
 
-    def close(self, gateway: str) -> None:
-        """Ends it; does nothing where it has ended."""
+    def close(self, gateway: str) -> Sent:
+        """Ends it: `sent` or `gone` where it has ended, `busy` where it may still be open.
+
+        Waits two seconds at most.
+        """
 
 
 class Speech(Protocol):

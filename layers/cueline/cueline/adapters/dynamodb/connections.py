@@ -35,6 +35,8 @@ LIVE = "expires_at > :now"
 """True where it is there and has not expired, though the table has not removed it yet."""
 FITS = "ticket = :ticket"
 """True where the secret is the one that it was offered with."""
+THERE = "attribute_exists(pk)"
+NOT_CLOSING = "attribute_not_exists(closing)"
 NOT_TAKEN = "(attribute_not_exists(gateway) OR gateway = :gateway)"
 """True where nobody has opened it, but an earlier try of this very write, whose answer was lost."""
 
@@ -103,13 +105,17 @@ class DynamoConnections:
         found = self.get(connection_in(socket), now) if socket else None
         return found if found and found.gateway == gateway else None
 
-    def of(self, session: str, incarnation: int, now: int) -> Sequence[Connection]:
+    def of(
+        self, session: str, incarnation: int, now: int, *, closing: bool = False
+    ) -> Sequence[Connection]:
         # Not one that lags: who was told a moment ago would miss what is written next, for good.
         found = between(self._client, self._table, session, FIRST_CONNECTION, AFTER_CONNECTIONS)
         return [
             one
             for one in map(connection_from_item, found)
-            if one.told and one.incarnation == incarnation and one.expires_at > now
+            if one.incarnation == incarnation
+            and one.expires_at > now
+            and (closing if one.closing else one.told)
         ]
 
     def tell(self, connection: Connection) -> Connection | None:
@@ -121,8 +127,9 @@ class DynamoConnections:
                 lambda: self._client.update_item(
                     TableName=self._table,
                     Key=key,
-                    UpdateExpression="SET told = :told",
-                    ConditionExpression=LIVE,
+                    # What is read again with each batch, and each second of a speech, is small.
+                    UpdateExpression="SET told = :told REMOVE opening, ticket",
+                    ConditionExpression=f"{LIVE} AND {NOT_CLOSING}",
                     ExpressionAttributeValues={
                         ":told": {"BOOL": True},
                         ":now": number(self._clock.now()),
@@ -133,6 +140,21 @@ class DynamoConnections:
         except ConditionFailed:
             return None
         return connection_from_item(answer["Attributes"])
+
+    def mark_closing(self, connection: Connection) -> None:
+        if not (key := connection_key(connection.id)):
+            return
+        with suppress(ConditionFailed):
+            settled(
+                self._clock,
+                lambda: self._client.update_item(
+                    TableName=self._table,
+                    Key=key,
+                    UpdateExpression="SET closing = :closing",
+                    ConditionExpression=THERE,
+                    ExpressionAttributeValues={":closing": {"BOOL": True}},
+                ),
+            )
 
     def remove(self, connection: Connection) -> None:
         if not (key := connection_key(connection.id)):

@@ -147,6 +147,8 @@ def connection_to_item(
         item["opening"] = text(connection.opening)
     if connection.after is not None:
         item["after"] = number(connection.after)
+    if connection.closing:
+        item["closing"] = {"BOOL": True}
     if connection.told:
         item["told"] = {"BOOL": True}
     return item
@@ -168,6 +170,7 @@ def connection_from_item(item: Item) -> Connection:
         opening=item["opening"]["S"] if "opening" in item else "",
         after=int(item["after"]["N"]) if "after" in item else None,
         told="told" in item,
+        closing="closing" in item,
     )
 
 

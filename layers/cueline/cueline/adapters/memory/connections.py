@@ -11,8 +11,8 @@ from cueline.engine.ports import Clock
 class MemoryConnections:
     def __init__(self, clock: Clock) -> None:
         self._clock, self._lock = clock, threading.Lock()
-        self._rows: dict[str, tuple[Connection, str]] = {}
-        """With their tickets."""
+        self._rows: dict[str, tuple[Connection, str | None]] = {}
+        """With their tickets; None once it is told."""
         self._open: dict[str, str] = {}
         """The gateway's id of a WebSocket -> the connection's own."""
 
@@ -42,23 +42,31 @@ class MemoryConnections:
         with self._lock:
             return self._live(self._open.get(gateway, ""), now)
 
-    def of(self, session: str, incarnation: int, now: int) -> Sequence[Connection]:
+    def of(
+        self, session: str, incarnation: int, now: int, *, closing: bool = False
+    ) -> Sequence[Connection]:
         with self._lock:
             live = [found for name in sorted(self._rows) if (found := self._live(name, now))]
         return [
             one
             for one in live
-            if one.told and (one.session, one.incarnation) == (session, incarnation)
+            if (one.session, one.incarnation) == (session, incarnation)
+            and (closing if one.closing else one.told)
         ]
 
     def tell(self, connection: Connection) -> Connection | None:
         with self._lock:
             found = self._live(connection.id, self._clock.now())
-            if not found:
+            if not found or found.closing:
                 return None
-            told = replace(found, told=True)
-            self._rows[told.id] = told, self._rows[told.id][1]
+            told = replace(found, told=True, opening="")
+            self._rows[told.id] = told, None
             return told
+
+    def mark_closing(self, connection: Connection) -> None:
+        with self._lock:
+            if row := self._rows.get(connection.id):
+                self._rows[connection.id] = replace(row[0], closing=True), row[1]
 
     def remove(self, connection: Connection) -> None:
         with self._lock:
