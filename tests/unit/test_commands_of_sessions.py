@@ -4,6 +4,7 @@ application sets, and what it tells the agent."""
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,9 @@ from cueline.engine.append import IdempotencyKey, Writer
 from cueline.engine.listeners import LONGEST_CONNECTION, Speech
 from cueline.engine.model import End, Said, TextDelta
 from cueline.engine.modes import change_mode
-from cueline.engine.settings import Changed, change_settings
-from cueline.errors import IdempotencyKeyReused, SessionNotFound
+from cueline.engine.removal import remove_events
+from cueline.engine.settings import Changed, change_settings, settings_at
+from cueline.errors import IdempotencyKeyReused, SessionNotFound, TooManyPending
 from cueline.log.events import (
     Answered,
     Input,
@@ -24,10 +26,13 @@ from cueline.log.events import (
     SessionDeleted,
     SettingsChanged,
     Spoke,
+    TurnAbandoned,
     TurnBegan,
+    TurnFailed,
 )
 from cueline.log.settings import Settings, TurnDetection
-from tests.models import overloaded
+from cueline.log.state import MAX_PENDING
+from tests.models import overloaded, refused
 from tests.tooling import calls, says
 from tests.unit.test_triggers import Room, of
 from tests.unit.test_turns import SESSION
@@ -179,6 +184,76 @@ def test_an_interrupted_turn_is_cut_and_says_in_the_log_which_message_it_was(hal
     assert [(e.text, e.part) for e in of(PartlyAnswered, hall.log())] == [("Once ", 0)]
 
 
+def test_a_host_that_was_taken_over_tells_nothing_more(hall: Hall) -> None:
+    """It learns of that as it commits."""
+    hall.listen()
+
+    def take_over() -> None:
+        head = hall.ports.log.tail(SESSION).head
+        if head.state.open:
+            hall.writer().append_once(head, TurnAbandoned(turn=head.state.open.id))
+
+    hall.model.scripts = [(TextDelta("Late."), End("stop"))]
+    hall.model.before = lambda: len(hall.model.asked) == 1 and take_over()
+    hall.customer("hi")
+    hall.deliver()
+    assert [speech.told[-1] for speech in hall.ears.speeches] == [("ends", True), ("ends", False)]
+
+
+def test_a_look_at_the_turns_own_end_does_not_cut_its_last_words(hall: Hall) -> None:
+    hall.listen()
+    append = hall.ports.log.append
+
+    def look_then(*given: Any) -> Any:
+        found = append(*given)
+        if isinstance(given[2].events[-1], Answered):
+            hall.look()
+        return found
+
+    hall.ports.log.append = look_then  # type: ignore[method-assign]
+    hall.customer("hi")
+    hall.deliver()
+    assert {*hall.heard()[2:]} == {("ends", False)}
+
+
+def test_who_comes_back_in_the_middle_of_a_message_misses_nothing_of_it(hall: Hall) -> None:
+    hall.listen()
+    chunks = iter(range(9))
+
+    def pass_time() -> None:
+        if (n := next(chunks)) == 1:
+            hall.clock.sleep(LONGEST_CONNECTION)
+        if n == 2:
+            hall.listen()
+            hall.look()
+
+    hall.model.scripts = [(TextDelta("A"), TextDelta("B"), TextDelta("C"), End("stop"))]
+    hall.model.before = pass_time
+    hall.customer("hi")
+    hall.deliver()
+    assert "".join(str(text) for _, text in hall.heard()[1:-1]) == "ABC"
+
+
+def test_a_turn_is_answered_though_nobody_can_be_told_of_it(hall: Hall) -> None:
+    def fail(*_: object) -> Speech:
+        raise ValueError("a wrong URL")
+
+    hall.listen()
+    hall.ears.speech = fail  # type: ignore[method-assign]
+    hall.customer("hi")
+    hall.deliver()
+    assert hall.answers() == ["ok"]
+
+
+def test_a_turn_that_fails_after_it_has_spoken_does_not_take_that_back(hall: Hall) -> None:
+    hall.toolbox.add("look", "{}")
+    hall.model.scripts = [calls(("look", {}), text="Wait."), (refused(),)]
+    hall.customer("hi")
+    hall.deliver()
+    [failed] = of(TurnFailed, hall.log())
+    assert (failed.text, failed.part) == ("", 1)
+
+
 def test_a_deleted_session_is_still_known_to_have_been_listened_to(hall: Hall) -> None:
     hall.listen()
     head = hall.ports.log.tail(SESSION).head
@@ -235,6 +310,15 @@ def test_settings_are_found_however_long_ago_they_were_made(hall: Hall) -> None:
     hall.customer("hi")
     hall.deliver()
     assert hall.model.asked[-1].instructions == "Old."
+
+
+def test_settings_that_stand_alone_cost_one_small_read(hall: Hall) -> None:
+    hall.set(Settings(instructions="Old."))
+    for n in range(40):
+        hall.put(Input(policy="silent", texts=(f"fact {n} " + 60 * "x",)))
+    hall.ports.log.read = lambda *_: pytest.fail("read page by page")  # type: ignore[method-assign]
+    found = settings_at(hall.ports.log, SESSION, hall.session.incarnation, 0)
+    assert found == Settings(instructions="Old.")
 
 
 def test_the_same_key_changes_them_once(hall: Hall) -> None:
@@ -311,6 +395,27 @@ def test_what_waits_is_answered_together_once_the_turn_has_ended(hall: Hall) -> 
     hall.deliver()
     assert [len(e.inputs) for e in of(TurnBegan, hall.log())] == [1, 2]
     assert hall.answers() == ["One.", "ok"]
+
+
+def test_silent_messages_never_keep_one_out_that_wants_an_answer(hall: Hall) -> None:
+    def note(n: int) -> None:
+        hall.put(Input(policy="silent", source="system", texts=(f"note {n}",)))
+
+    for n in range(MAX_PENDING):
+        note(n)
+    with pytest.raises(TooManyPending, match="that wants an answer"):
+        note(MAX_PENDING)
+    hall.customer("And?")
+    hall.deliver()
+    assert hall.answers() == ["ok"]
+    note(0)
+
+
+def test_what_is_removed_waits_no_more(hall: Hall) -> None:
+    for n in range(5):
+        hall.put(Input(policy="silent", texts=(f"note {n}",)))
+    remove_events(hall.ports, hall.found(), 0, "trace")
+    assert hall.ports.log.tail(SESSION).head.state.pending == ()
 
 
 def test_people_are_not_shown_what_the_agent_is_told(hall: Hall) -> None:

@@ -125,8 +125,7 @@ def accept(
                 turn=state.open.id,
                 retry_after=BUSY_RETRY_AFTER,
             )
-        if _full(state):
-            raise TooManyPending(f"{MAX_PENDING} inputs are waiting in this session already.")
+        _check_room(state, new)
         if new.policy == "decision":
             _check_waiting(state, new.call)
         if new.policy == "aside":
@@ -168,10 +167,19 @@ def accept(
     return accepted
 
 
-def _full(state: State) -> bool:
-    """What people answer waits for nobody, but is not forgotten before the next turn."""
+def _check_room(state: State, new: Input) -> None:
+    """What asks is never refused for what does not: its turn takes that along.
+
+    Raises TooManyPending.
+    """
     asking = sum(waiting.asks for waiting in state.pending)
-    return asking >= MAX_PENDING or len(state.pending) >= 2 * MAX_PENDING
+    if new.policy != "silent" and asking >= MAX_PENDING:
+        raise TooManyPending(f"{MAX_PENDING} inputs are waiting in this session already.")
+    if new.policy == "silent" and len(state.pending) - asking >= MAX_PENDING:
+        raise TooManyPending(
+            f"{MAX_PENDING} messages that want no answer wait for the next one already; send one "
+            "that wants an answer first."
+        )
 
 
 def _beside(new: Input, state: State) -> Input:

@@ -75,7 +75,7 @@ def fail(host: Host, failure: CuelineError) -> bool:
     """Closes the turn with a failure; writes nothing where it is closed."""
     said = _said(host)
     text = _text(host) if host.call and host.call.purpose == "answer" else ""
-    part = host.part if text else 0
+    part = host.part
 
     def ending(state: State, *, told: bool = True) -> tuple[Event, ...]:
         if not (mine := state.running(host.turn)):

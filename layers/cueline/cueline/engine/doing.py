@@ -1,6 +1,8 @@
 """Steps of a turn in which nobody is asked for an answer: taking in, summing up, ending."""
 
 import logging
+from collections.abc import Sequence
+from itertools import chain
 
 from cueline.engine import compaction
 from cueline.engine.answering import fail
@@ -8,6 +10,7 @@ from cueline.engine.asking import ask, called
 from cueline.engine.call import CompactionStarted
 from cueline.engine.compaction import Cut, summary_request, transcript
 from cueline.engine.host import Host
+from cueline.engine.window import read_pages
 from cueline.errors import CuelineError, TurnStopped, Unavailable
 from cueline.log.events import (
     Compacted,
@@ -15,6 +18,7 @@ from cueline.log.events import (
     Event,
     Finished,
     InputsTaken,
+    Recorded,
     SkillLoaded,
 )
 from cueline.log.state import State, covered, offsets, ready, steering
@@ -66,12 +70,30 @@ def finish(host: Host) -> bool:
     return True
 
 
+def _read_back(host: Host) -> None:
+    """Lets the window reach back to all that ends in it or later: nobody may sum up unseen what
+    goes on behind the summary.
+
+    Raises Unavailable.
+    """
+    log, session = host.ports.log, host.writer.session
+    suspended = (offset for inputs in host.state.suspended.values() for offset in inputs)
+    goes_on = {*offsets(host.state.unfinished), *suspended}
+    more: Sequence[Recorded] = host.events
+    while more:
+        goes_on.update(o for r in more for o in getattr(r.event, "inputs", ()))
+        incarnation, first = host.reader.head.incarnation, host.events[0].offset
+        pages = read_pages(log, session, incarnation, min(goes_on, default=first), first)
+        more = [*chain.from_iterable(pages)]
+        host.reach_back(more)
+
+
 def compact(host: Host, asked: CompactionAsked | None) -> bool:
     """Has the oldest turns summed up. Where that fails nothing changes, and a turn that was not
     asked for it goes on without."""
     agent = host.agent
     try:
-        host.read_back()
+        _read_back(host)
     except Unavailable as error:
         return _given_up(host, asked, error)
     cut = _cut(host, asked)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 
 from cueline.engine.agent import Agent, Caps
 from cueline.engine.append import Writer
@@ -19,14 +18,25 @@ from cueline.engine.room import BYTES_A_TOKEN, Room
 from cueline.engine.settings import settings_at, with_settings
 from cueline.engine.steps import RunTools, Step, next_step
 from cueline.engine.tools import ToolSpec
-from cueline.engine.window import read_pages
 from cueline.engine.work import Work, work
 from cueline.errors import Unavailable, unexpected
-from cueline.log.events import Event, ModelCalled, Recorded, Spoke
+from cueline.log.events import (
+    Answered,
+    Event,
+    Finished,
+    ModelCalled,
+    Recorded,
+    Spoke,
+    TurnFailed,
+    TurnHandedOver,
+    TurnSuspended,
+)
 from cueline.log.segment import Session
-from cueline.log.state import State, offsets
+from cueline.log.state import State
 
 logger = logging.getLogger(__name__)
+_OWN_ENDS = (Answered, Finished, TurnFailed, TurnHandedOver, TurnSuspended)
+"""How a turn is ended by who hosts it; all others are ways to be ended."""
 
 FIRST_PAUSE = 0.5
 """Seconds before a write is tried again that the store did not take; doubles."""
@@ -110,22 +120,9 @@ class Host:
             settings = settings_at(log, session, incarnation, turn.settings, self._window)
             self.agent = with_settings(self.agent, settings)
 
-    def read_back(self) -> None:
-        """Lets the window reach back to all that ends in it or later: nobody may sum up unseen what
-        goes on behind the summary.
-
-        Raises Unavailable.
-        """
-        log, session = self.ports.log, self.writer.session
-        suspended = (offset for inputs in self.state.suspended.values() for offset in inputs)
-        goes_on = {*offsets(self.state.unfinished), *suspended}
-        more: Sequence[Recorded] = self.events
-        while more:
-            goes_on.update(o for r in more for o in getattr(r.event, "inputs", ()))
-            incarnation, first = self.reader.head.incarnation, self._window[0].offset
-            pages = read_pages(log, session, incarnation, min(goes_on, default=first), first)
-            more = [*chain.from_iterable(pages)]
-            self._window = [*more, *self._window]
+    def reach_back(self, earlier: Sequence[Recorded]) -> None:
+        """Takes these into the window, before all that is in it."""
+        self._window = [*earlier, *self._window]
 
     # --- what is known ---------------------------------------------------------------------------
 
@@ -142,6 +139,12 @@ class Host:
     def runs(self) -> bool:
         """Whether the turn is open still, as far as is known here."""
         return self.state.running(self.turn) is not None
+
+    @property
+    def cut_off(self) -> bool:
+        """Not this host has ended the turn."""
+        ended = (r.event for r in self.reader.passed if isinstance(r.event, _OWN_ENDS))
+        return all(event.turn != self.turn for event in ended)
 
     @property
     def aside(self) -> bool:
@@ -287,7 +290,7 @@ class Host:
         if call := self.call:
             call.close()
         if self.speech:
-            self.speech.ends(cut=True)
+            self.speech.ends(cut=self.cut_off)
 
     def watch(self) -> None:
         self.look(lags=True)

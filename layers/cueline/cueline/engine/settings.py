@@ -54,6 +54,9 @@ def settings_at(
     if offset is None:
         return Settings()
     found = next((r for r in known if r.offset == offset), None)
+    if not found and (alone := log.segment(session, incarnation, offset)):
+        found = alone.recorded()[0]
+    # A fork packs its copies together.
     return settings_in(found or event_at(log, session, incarnation, offset))
 
 

@@ -3,7 +3,7 @@
 import logging
 
 from cueline.engine.host import Host
-from cueline.engine.listeners import Speech
+from cueline.engine.listeners import NOBODY, Speech
 from cueline.errors import CuelineError, unexpected
 from cueline.log.events import TurnTyping
 
@@ -32,13 +32,16 @@ def tell_typing(host: Host) -> None:
 
 
 def listened(host: Host) -> Speech | None:
-    """What tells those who listen now; they may come while the turn runs."""
-    if host.state.heard_until <= host.ports.clock.now():
-        return None
-    if not host.speech:
-        session, incarnation = host.writer.session, host.reader.head.incarnation
+    """What tells those who listen; they may come while the turn runs."""
+    if host.speech or host.state.heard_until <= host.ports.clock.now():
+        return host.speech
+    session, incarnation = host.writer.session, host.reader.head.incarnation
+    try:
         host.speech = host.ports.listeners.speech(session, incarnation, host.turn)
-        host.speech.begins()
+    except Exception as error:  # who listens is told of the answer all the same
+        logger.exception("A turn is heard as a whole only", extra=unexpected(error))
+        host.speech = NOBODY.speech(session, incarnation, host.turn)
+    host.speech.begins()
     return host.speech
 
 

@@ -56,7 +56,7 @@ def run(host: Host, agent: Agent | None) -> None:
             _work(host, roomy=roomy)
         finally:
             if host.speech:
-                host.speech.ends(cut=host.runs() or _interrupted(host))
+                host.speech.ends(cut=host.cut_off)
 
 
 def _work(host: Host, *, roomy: bool) -> None:
