@@ -582,6 +582,20 @@ def test_too_much_that_waits_is_refused_for_a_while(talk: Commanded) -> None:
     assert (error["code"], error["retryable"]) == ("too_many_pending", True)
 
 
+def test_what_wants_no_answer_is_refused_for_good_where_too_much_of_it_waits_and_questions_never(
+    talk: Commanded,
+) -> None:
+    for _ in range(10):
+        talk.append(*(Input(policy="silent", texts=("x",)) for _ in range(10)))
+    for delay in ({}, {"delay": True}):
+        error = talk.refused({**message(trigger=False, **delay), "command_id": "c1"})
+        assert (error["code"], error["param"]) == ("too_many_pending", None)
+        assert not error["retryable"]
+        assert "send one that wants an answer" in error["message"]
+    assert talk.acked({**message(), "command_id": "c1"})["status"] == "accepted"
+    assert talk.acked(message(delay=True))["status"] == "accepted"
+
+
 # --- connections that end ------------------------------------------------------------------------
 
 

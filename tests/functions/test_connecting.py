@@ -16,6 +16,7 @@ from cueline.engine.modes import change_mode
 from cueline.engine.ports import Key, Secret, WakeUp
 from cueline.errors import Unavailable
 from cueline.log.events import Input, Listening
+from cueline.log.state import next_batch, offsets
 from cueline.log.triggers import Guideline, Trigger
 from local.template import ROOT
 from tests.contract.backends import BACKENDS, SESSION, atomic_calls, in_threads
@@ -43,21 +44,30 @@ def here() -> Iterator[Commanded]:
 
 
 def failing_at(
-    monkeypatch: pytest.MonkeyPatch, port: object, name: str, nth: int, *, done: bool
+    monkeypatch: pytest.MonkeyPatch, port: object, name: str, *nth: int, done: bool
 ) -> None:
-    """The port's `nth` call of this name is Unavailable, or its answer is lost."""
+    """The port's `nth` calls of this name are Unavailable, or their answers are lost."""
     call: Callable[..., Any] = getattr(type(port), name)
     seen = [0]
 
     def lost(*args: Any, **more: Any) -> Any:
         seen[0] += 1
-        if seen[0] != nth:
+        if seen[0] not in nth:
             return call(*args, **more)
         if done:
             call(*args, **more)
         raise Unavailable("The answer is lost.")
 
     monkeypatch.setattr(type(port), name, lost)
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, port: object, name: str) -> None:
+    """Every call of this name is Unavailable."""
+
+    def unavailable(*_: Any, **__: Any) -> Any:
+        raise Unavailable("Nobody answers.")
+
+    monkeypatch.setattr(type(port), name, unavailable)
 
 
 # --- tickets -------------------------------------------------------------------------------------
@@ -235,18 +245,47 @@ def test_a_session_that_is_deleted_while_somebody_comes_in_is_gone_too(
 
 
 @pytest.mark.parametrize("done", [True, False])
-@pytest.mark.parametrize("nth", [1, 2], ids=["listening", "opening"])
 def test_whoever_could_not_be_let_in_is_not_there_whatever_was_written(
-    talk: Commanded, monkeypatch: pytest.MonkeyPatch, nth: int, done: bool
+    talk: Commanded, monkeypatch: pytest.MonkeyPatch, done: bool
 ) -> None:
     talk.offer(opening=OPENING)
-    failing_at(monkeypatch, talk.ports.log, "append", nth, done=done)
+    failing_at(monkeypatch, talk.ports.log, "append", 1, done=done)
     assert talk.connect() == 503
     assert talk.open() is None
     assert talk.backend.connections.get(ID, talk.ports.clock.now()) is None
-    assert len(talk.listening()) == (nth > 1 or done)
-    assert len(talk.events()) == (nth > 1 and done)
+    assert len(talk.listening()) == done
+    assert talk.events() == []
     assert talk.connect() == 403
+
+
+@pytest.mark.parametrize("nth", [2, 3])
+def test_whoever_was_given_up_meanwhile_does_not_come_in(
+    talk: Commanded, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    """After the append that has it told, and after the opening."""
+    log = type(talk.ports.log)
+    append, count = log.append, iter(range(2, 9))
+
+    def late(*args: Any, **more: Any) -> Any:
+        written = append(*args, **more)
+        if next(count) == nth:
+            talk.backend.connections.remove(offered)
+        return written
+
+    offered = talk.offer(opening=OPENING)
+    monkeypatch.setattr(log, "append", late)
+    assert talk.connect() == 503
+    assert talk.open() is None
+
+
+def test_whoever_may_have_been_given_up_does_not_come_in(
+    talk: Commanded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk.offer()
+    nth = 2 if talk.backend.calls else 1  # one of them reads it first to open it
+    failing_at(monkeypatch, talk.backend.connections, "get", nth, done=False)
+    assert talk.connect() == 503
+    assert talk.open() is None
 
 
 @pytest.mark.parametrize("done", [True, False])
@@ -354,6 +393,70 @@ def test_nobody_opens_where_too_much_waits_and_the_client_may_listen(here: Comma
     here.offer(opening=OPENING)
     assert here.connect() == 200
     assert OPENED not in here.events()
+
+
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("lost", ["append", "wake-up"])
+def test_an_opening_that_was_not_heard_of_is_asked_for_again_and_stands_once(
+    talk: Commanded, monkeypatch: pytest.MonkeyPatch, lost: str, done: bool
+) -> None:
+    talk.offer(opening=OPENING)
+    if lost == "append":
+        failing_at(monkeypatch, talk.ports.log, "append", 2, done=done)
+    else:
+        failing_at(monkeypatch, talk.ports.wake_ups, "send", 1, done=done)
+    assert talk.connect() == 200
+    assert talk.events() == [OPENED]
+    assert WakeUp(SESSION, guards=2) in talk.backend.received()
+    assert talk.open()
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_an_opening_of_which_nothing_is_known_lets_nobody_in_and_stands_once_in_the_end(
+    talk: Commanded, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    talk.offer(opening=OPENING)
+    with monkeypatch.context() as broken:
+        failing_at(broken, talk.ports.log, "append", 2, 3, done=done)
+        failing_at(broken, talk.ports.log, "keyed", 2, 3, done=False)
+        assert talk.connect() == 503
+    assert talk.open() is None
+    assert len(talk.events()) == done
+    talk.offer(f"{SESSION}.next", opening=OPENING)
+    assert talk.connect(f"{SESSION}.next.{SECRET}") == 200
+    assert talk.events() == [OPENED]
+    assert talk.backend.received() == [WakeUp(SESSION, guards=2 if done else 3)]
+
+
+def test_an_opening_that_nobody_is_woken_for_keeps_no_client_out_and_is_never_stuck(
+    talk: Commanded, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    talk.offer(opening=OPENING)
+    with monkeypatch.context() as broken:
+        failing(broken, talk.ports.wake_ups, "send")
+        assert talk.connect() == 200
+    assert "Nobody was woken for an opening" in caplog.messages
+    assert talk.events() == [OPENED]
+    assert talk.backend.received() == []
+    talk.offer(f"{SESSION}.next", opening=OPENING)
+    assert talk.connect(f"{SESSION}.next.{SECRET}", "next") == 200
+    assert talk.events() == [OPENED]
+    assert talk.backend.received() == [WakeUp(SESSION, guards=2)]
+    assert talk.acked(message())["status"] == "accepted"
+    assert offsets(next_batch(talk.state)) == (1, 3)
+
+
+def test_who_comes_back_with_the_same_words_hears_them_once_and_with_others_those(
+    talk: Commanded,
+) -> None:
+    for n, opening in enumerate([OPENING, OPENING, "Say that you are back.", OPENING]):
+        talk.offer(f"{SESSION}.c{n}", opening=opening)
+        assert talk.connect(f"{SESSION}.c{n}.{SECRET}", f"gw{n}") == 200
+    asked = [event.trigger for event in talk.events() if isinstance(event, Input)]
+    assert [one and one.guidelines[0].action for one in asked] == [
+        OPENING,
+        "Say that you are back.",
+    ]
 
 
 # --- the whole way, as the gateway tells it -------------------------------------------------------

@@ -44,6 +44,7 @@ def pong(command: Command, now: int) -> str:
 def refused(error: Exception, command_id: str | None) -> str:
     """The answer for any exception; one that nobody foresaw shows nothing of itself."""
     refusal, param, message = _refusal(error)
+    retryable = error.retryable if isinstance(error, CommandError) else refusal in _RETRYABLE
     return frame(
         "command_error",
         {
@@ -51,7 +52,7 @@ def refused(error: Exception, command_id: str | None) -> str:
             "code": refusal,
             "message": message,
             "param": param,
-            "retryable": refusal in _RETRYABLE,
+            "retryable": retryable,
         },
     )
 

@@ -34,7 +34,7 @@ from cueline.engine.listeners import Connection, Grant
 from cueline.engine.ports import Ports
 from cueline.engine.posting import put
 from cueline.engine.settings import change_settings
-from cueline.errors import AgentNotFound, SessionNotFound
+from cueline.errors import AgentNotFound, SessionNotFound, TooManyPending
 from cueline.log.events import Input, Listening, Policy
 from cueline.log.segment import Session, Tail
 
@@ -124,7 +124,13 @@ def _say(entered: Entered, command: Command, said: SendMessage) -> str:
     new = Input(policy=policy_of(said), source=said.role, texts=(said.text,), caller=entered.payer)
     arrival = Arrival(new, key=_key(command))
     lease = entered.realtime.lease
-    accepted = accept(ports, entered.writer, entered.tail, arrival, lease, hosts=False)
+    try:
+        accepted = accept(ports, entered.writer, entered.tail, arrival, lease, hosts=False)
+    except TooManyPending as error:
+        if said.trigger_response:
+            raise
+        # Waiting does not help: nothing that was told so begins the answer that takes it in.
+        raise CommandError("too_many_pending", error.message) from None
     return acks.said(command, entered.session, accepted)
 
 

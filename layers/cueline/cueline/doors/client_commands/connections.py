@@ -3,103 +3,31 @@
 import base64
 import json
 import secrets
-from typing import Annotated, Any
-
-from pydantic import AfterValidator, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from typing import Any
 
 from cueline.doors.access import hashed
 from cueline.doors.body import has_controls
+from cueline.doors.client_commands.asked import CHANNEL, MODALITY, CreateConnection, asked, to_json
 from cueline.doors.client_commands.calls import Call, session_id_of
 from cueline.doors.client_commands.errors import ConnectionNotFound
-from cueline.doors.shared import KEY, MAX_ECHO, timestamp
-from cueline.doors.strict import RareWire, invalid, parse, text
+from cueline.doors.idempotency import digest
+from cueline.doors.shared import MAX_ECHO, timestamp
+from cueline.doors.strict import invalid
 from cueline.engine import sessions
 from cueline.engine.accept import Arrival, accept
-from cueline.engine.append import Writer
-from cueline.engine.listeners import GRANTS, Connection, Grant
+from cueline.engine.append import IdempotencyKey, Writer
+from cueline.engine.listeners import GRANTS, Connection
 from cueline.engine.ports import Customer
-from cueline.errors import Forbidden, SessionNotFound
+from cueline.errors import Forbidden, SessionNotFound, Unavailable
 from cueline.log.events import Input
 from cueline.log.segment import GUEST, Session, Tail
 
 TICKET_MS = 60_000
 """How long an offered connection can be opened."""
-MAX_TOLD = 8 * 1024
-"""UTF-8 bytes of a profile as JSON, and of tags."""
 LONGEST_NAME = 500
 """Characters, of a customer."""
 TAGS = "tags"
 """Where a session's metadata has them."""
-CHANNEL, MODALITY = "websocket", "text"
-
-# --- the request ---------------------------------------------------------------------------------
-
-
-def _websocket(value: str) -> str:
-    if value != CHANNEL:
-        raise ValueError("must be `websocket`: voice is not built")
-    return value
-
-
-def _text_only(value: str) -> str:
-    if value != MODALITY:
-        raise ValueError("must be `text`: audio and video are not built")
-    return value
-
-
-def _client(value: str) -> str:
-    if not KEY.fullmatch(value) or len(value) > 32:
-        raise ValueError("must be 1 to 32 letters, digits, `_` or `-`")
-    if value == GUEST:
-        raise ValueError("must not be `guest`, who stands for everybody without an id")
-    return value
-
-
-def _small(value: dict[str, Any]) -> dict[str, Any]:
-    if len(_json(value).encode()) > MAX_TOLD:
-        raise ValueError(f"must not be larger than {MAX_TOLD // 1024} KB")
-    return value
-
-
-Label = Annotated[str, Field(max_length=200), AfterValidator(text)]
-Tags = Annotated[dict[Label, Annotated[str, Field(max_length=200)]], Field(max_length=20)]
-
-
-class CreateConnection(RareWire):
-    """`session_id`, `grants` and `after` are Cueline's own. Null is as if it were not there."""
-
-    model_config = ConfigDict(alias_generator=to_camel)
-
-    channel_type: Annotated[str, AfterValidator(_websocket)] | None = None
-    modality: Annotated[str, AfterValidator(_text_only)] | None = None
-    external_client_id: Annotated[str, AfterValidator(_client)] | None = None
-    external_client_profile: Annotated[dict[str, Any], AfterValidator(_small)] | None = None
-    """What is known of whom the agent talks with, for the agent to read."""
-    initial_speech: Annotated[str, Field(max_length=4000), AfterValidator(text)] | None = None
-    """What the agent is to open with, in words of its own."""
-    tags: Annotated[Tags, AfterValidator(_small)] | None = None
-    disable_idle_timeout: bool | None = None
-    """Nothing of Cueline's ends a connection that is idle; the gateway does, after ten minutes."""
-    session_id: str | None = None
-    """Of the session to join, whichever door made it."""
-    grants: Annotated[list[Grant], Field(min_length=1)] | None = None
-    """What may be sent through it; None is everything."""
-    after: Annotated[int, Field(ge=-1)] | None = None
-    """The offset of the last event that is known: what came since is told first."""
-
-
-def _asked(body: dict[str, Any]) -> CreateConnection:
-    given = parse(CreateConnection, body)
-    wrong = {}
-    if given.session_id is None and given.after is not None:
-        wrong["after"] = "goes with sessionId: in a new session nothing can have been missed"
-    if given.session_id is not None and given.tags is not None:
-        wrong["tags"] = "go with a new session, not with sessionId"
-    if wrong:
-        raise invalid(wrong)
-    return given
-
 
 # --- use cases -----------------------------------------------------------------------------------
 
@@ -108,12 +36,17 @@ def create(call: Call) -> dict[str, Any]:
     """Offers a connection to a new session, or to one that is there.
 
     Nothing of this tells a repeat: two make two. A session whose maker has died, or whose answer
-    was lost, says nothing and costs nothing until somebody deletes it; a ticket that nobody knows
-    ends by itself; and what the agent has been told twice it knows.
+    was lost, says nothing and costs nothing until somebody deletes it; and a ticket that nobody
+    knows ends by itself.
 
-    Raises AgentNotFound, SessionNotFound, Forbidden, InvalidRequest, TooManyPending.
+    Raises AgentNotFound, SessionNotFound, Forbidden, InvalidRequest, TooManyPending, Unavailable.
     """
-    given = _asked(call.json)
+    given = asked(call.json)
+    if not call.realtime.url.startswith(("wss://", "ws://")):
+        raise Unavailable(
+            "No connection can be made: this deployment does not know the address of its "
+            "WebSockets. Set CONNECTIONS_URL to it, such as wss://example.com/v1."
+        )
     agent = call.ports.agents.get(call.agent)
     if not agent.enabled:
         raise Forbidden(f"The agent {agent.key!r} is disabled; enable it to talk to it.")
@@ -188,15 +121,21 @@ def _customer(call: Call, given: CreateConnection, client: str) -> Customer:
 
 
 def _tell(call: Call, session: Session, tail: Tail, profile: dict[str, Any]) -> None:
-    """The agent reads it with the next thing that it answers."""
+    """The agent reads it with the next thing that it answers.
+
+    Whoever comes back with the same one is told nothing new: once in a session, and again where
+    that was more than a day ago.
+    """
     ports = call.ports
     known = Input(
         policy="silent",
         source="system",
-        texts=(f"What is known of the user: {_json(profile)}",),
+        texts=(f"What is known of the user: {to_json(profile)}",),
     )
+    body = digest(json.dumps(profile, sort_keys=True))
+    key = IdempotencyKey(digest("client_commands", "profile", body), body)
     writer = Writer(ports.log, ports.clock, session.id, call.request_id)
-    accept(ports, writer, tail, Arrival(known), call.realtime.lease, hosts=False)
+    accept(ports, writer, tail, Arrival(known, key=key), call.realtime.lease, hosts=False)
     ports.sessions.touch(session, ports.clock.now())
 
 
@@ -211,7 +150,7 @@ def _offer(call: Call, given: CreateConnection, session: Session, ticket: str) -
         session=session.id,
         incarnation=session.incarnation,
         caller=call.payer,
-        grants=tuple(dict.fromkeys(given.grants or GRANTS)),
+        grants=tuple(one for one in GRANTS if one in (given.grants or GRANTS)),
         created_at=now,
         expires_at=now + TICKET_MS,
         opening=given.initial_speech or "",
@@ -230,7 +169,7 @@ def _token(call: Call, connection: Connection, secret: str) -> str:
         "connection": {"id": connection.id},
         "expiresAt": timestamp(connection.expires_at),
     }
-    return base64.b64encode(_json(told).encode()).decode()
+    return base64.b64encode(to_json(told).encode()).decode()
 
 
 def _to_wire(connection: Connection, session: Session) -> dict[str, Any]:
@@ -260,7 +199,3 @@ def tags_of(session: Session) -> dict[str, str]:
     if not isinstance(found, dict):
         return {}
     return {name: value for name, value in found.items() if isinstance(value, str)}
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)

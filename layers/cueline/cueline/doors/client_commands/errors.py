@@ -13,6 +13,7 @@ STATUS = {
     "unauthorized": 401,
     "forbidden": 403,
     "not_found": 404,
+    "connection_not_found": 404,
     "agent_not_found": 404,
     "session_not_found": 404,
     "event_not_found": 404,
@@ -30,6 +31,7 @@ RETRY_AFTER = 5
 class ConnectionNotFound(NotFound):
     """Never made, ended, or expired."""
 
+    code = "connection_not_found"
     noun = "connection"
 
 

@@ -17,7 +17,7 @@ from cueline.doors.idempotency import digest
 from cueline.engine.accept import Arrival, accept
 from cueline.engine.append import IdempotencyKey
 from cueline.engine.listeners import LONGEST_CONNECTION, Connection
-from cueline.errors import CuelineError, SessionNotFound, TooManyPending, unexpected
+from cueline.errors import CuelineError, SessionNotFound, TooManyPending, Unavailable, unexpected
 from cueline.log.events import Input
 from cueline.log.triggers import Guideline, Trigger
 
@@ -38,7 +38,13 @@ def connect(realtime: Realtime, event: SocketEvent) -> int:
 
     A ticket is good for one try, whatever comes of it: who failed makes another connection. Once
     it is taken the log says that somebody listens, and by that whoever tells what is written comes
-    upon the connection. Only then is the agent asked for its first words.
+    upon the connection. Only then is the agent asked for its first words. Whoever could not be
+    told meanwhile has been given up, and would hear nothing: that is looked at last.
+
+    Where this process dies on the way the gateway lets nobody in, and the ticket is gone. Without
+    a place in the log the row is told nothing, and expires; with one, whoever tells what is
+    written finds nobody there. First words that nobody was woken for are said when the next
+    connection asks for them, or when anybody says something.
     """
     origin = event.headers.get("origin")
     token = _TOKEN.fullmatch(event.query.get("token", ""))
@@ -56,6 +62,9 @@ def connect(realtime: Realtime, event: SocketEvent) -> int:
         listen(enter(realtime, connection, event.request_id), connection.after, until)
         if connection.opening:
             _open(realtime, connection, event.request_id)
+        if not _is_there(realtime, connection):
+            logger.info("A client was given up before it was let in")
+            return 503
     except Exception as error:
         _forget(realtime, connection)
         if isinstance(error, SessionNotFound | CommandError):
@@ -67,18 +76,37 @@ def connect(realtime: Realtime, event: SocketEvent) -> int:
 
 
 def _open(realtime: Realtime, connection: Connection, trace_id: str) -> None:
-    """Once for each connection, however often its coming is told."""
+    """Once in a session for the same words, however often, and however, a client comes back.
+
+    Where they are asked for, and only nobody could be woken for that, the client may come in: what
+    it says first wakes somebody for both.
+    """
     entered = enter(realtime, connection, trace_id)
-    if disabled(entered.ports, entered.session):
+    ports, writer, tail = entered.ports, entered.writer, entered.tail
+    if disabled(ports, entered.session):
         return
     trigger = Trigger(guidelines=(Guideline(action=connection.opening),))
     asked = Input(source="system", trigger=trigger, caller=entered.payer)
-    opening = digest("client_commands", "opening", connection.id)
-    arrival = Arrival(asked, key=IdempotencyKey(opening, digest(connection.opening)))
-    try:
-        accept(entered.ports, entered.writer, entered.tail, arrival, realtime.lease, hosts=False)
-    except TooManyPending:
-        logger.info("So much waits for an answer that nothing opens the conversation")
+    body = digest(connection.opening)
+    key = IdempotencyKey(digest("client_commands", "opening", body), body)
+    for again in (True, False):
+        try:
+            accept(ports, writer, tail, Arrival(asked, key=key), realtime.lease, hosts=False)
+        except TooManyPending:
+            logger.info("So much waits for an answer that nothing opens the conversation")
+        except Unavailable as error:
+            if again:
+                ports.clock.sleep(_PAUSE)
+                continue  # asks for what is not asked for yet, or wakes somebody
+            if writer.known(tail.head.incarnation, key) is None:
+                raise
+            logger.warning("Nobody was woken for an opening", extra=unexpected(error))
+        return
+
+
+def _is_there(realtime: Realtime, connection: Connection) -> bool:
+    found = realtime.connections.get(connection.id, realtime.ports.clock.now())
+    return bool(found and found.gateway == connection.gateway)
 
 
 # --- what clients send --------------------------------------------------------------------------

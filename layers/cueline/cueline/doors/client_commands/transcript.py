@@ -1,15 +1,17 @@
 """A session with what was said in it, whichever door it was said through."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from cueline.doors.client_commands import frames
+from cueline.doors.client_commands.asked import CHANNEL, MODALITY
 from cueline.doors.client_commands.calls import Call
-from cueline.doors.client_commands.connections import CHANNEL, MODALITY, client_of, tags_of
+from cueline.doors.client_commands.connections import client_of, tags_of
 from cueline.doors.shared import count_that_fits, timestamp
 from cueline.doors.strict import parse
 from cueline.engine.listeners import LONGEST_CONNECTION
@@ -38,7 +40,21 @@ READ_SECONDS = 10.0
 YOUNG_MS = 10_000
 """How long it may take until an open connection is told what stands in the log."""
 
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
 Role = Literal["agent", "user", "system"]
+
+
+def _limit(value: str) -> int:
+    if not (_NUMBER.fullmatch(value) and 1 <= int(value) <= MOST):
+        raise ValueError(f"must be an integer from 1 to {MOST:,}")
+    return int(value)
+
+
+def _before(value: str) -> int:
+    if not _NUMBER.fullmatch(value):
+        raise ValueError("must be the offset of an event: an integer, 0 or more")
+    return int(value)
 
 
 class TranscriptQuery(BaseModel):
@@ -46,9 +62,9 @@ class TranscriptQuery(BaseModel):
 
     model_config = ConfigDict(frozen=True, defer_build=True)
 
-    limit: Annotated[int, Field(ge=1, le=MOST)] = MOST
+    limit: Annotated[int, BeforeValidator(_limit)] = MOST
     """Of the newest items."""
-    before: Annotated[int, Field(ge=0)] | None = None
+    before: Annotated[int, BeforeValidator(_before)] | None = None
     """The offset below which the newest one is looked for."""
 
 

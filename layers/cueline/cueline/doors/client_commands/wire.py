@@ -33,6 +33,7 @@ Refusal = Literal[
     "unauthorized",
     "command_id_reused",
     "too_many_pending",
+    "too_many_requests",
     "session_not_found",
     "session_disabled",
     "unavailable",
@@ -44,10 +45,18 @@ Refusal = Literal[
 class CommandError(CuelineError):
     """`refusal` is the code that the client sees, `param` the field that is to blame."""
 
-    def __init__(self, refusal: Refusal, message: str, param: str | None = None) -> None:
+    def __init__(
+        self,
+        refusal: Refusal,
+        message: str,
+        param: str | None = None,
+        *,
+        retryable: bool = False,
+    ) -> None:
         super().__init__(message)
         self.refusal: Refusal = refusal
         self.param = param
+        self.retryable = retryable
 
 
 # --- what the commands say -----------------------------------------------------------------------
