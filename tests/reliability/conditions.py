@@ -27,6 +27,8 @@ class Conditions:
     """How far the clocks of two processes may be apart."""
     failing: float = 0.0
     """Model calls that fail, in every way that the practice model knows."""
+    sockets: str = ""
+    """What whoever tells listeners something finds: `gone`, `busy`, or `hanging` connections."""
     patience: int = 20
     """How long a door lets a caller wait."""
 
@@ -48,6 +50,7 @@ class Given:
     name: str
     aws: str
     model: str
+    gateway: str
     """Base URLs."""
     table: str
     queue: str
@@ -82,4 +85,10 @@ def environment(given: Given) -> dict[str, str]:
         "LEASE_SECONDS": "2",
         "OPENAI_BASE_URL": f"{given.model}/v1",
         "POWERTOOLS_LOG_LEVEL": "WARNING",
+        "SOCKETS_URL": sockets_url(given),
     }
+
+
+def sockets_url(given: Given) -> str:
+    how = given.conditions.sockets
+    return f"{given.gateway}/{given.table}/{how}" if how else ""

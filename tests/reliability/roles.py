@@ -21,9 +21,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cueline import bootstrap
 from cueline.adapters import aws as clients
+from cueline.adapters.dynamodb import connections
 from cueline.adapters.openai import chat, responses
 from cueline.adapters.wake_ups import wake_up_from_json
 from cueline.doors.agent_events.errors import error_answer
+from cueline.doors.client_commands import speech
 from cueline.engine import sessions
 from cueline.engine.accept import Arrival, accept
 from cueline.engine.append import Writer
@@ -35,11 +37,12 @@ from functions.worker import app as work
 from local.practice import server as practice
 from tests import gateway
 from tests.reliability import aws as fake_aws
+from tests.reliability import gateway as fake_gateway
 from tests.reliability.conditions import Given
 from tests.reliability.living import live
 from tests.reliability.steps import Steps, WatchedModel
 
-__all__ = ["chat", "responses"]  # imported once, for all that are forked
+__all__ = ["chat", "connections", "responses", "speech"]  # imported once, for all that are forked
 
 TOKEN_MS = 8.0
 POLL = 0.1
@@ -50,6 +53,7 @@ def warm_up() -> None:
     """Loads what is loaded at the first use only."""
     clients.dynamodb_client().close()
     clients.sqs_client().close()
+    clients.sockets_client("http://127.0.0.1:9").close()
     responses.responses_model(api_key="none", base_url="http://127.0.0.1:9")
 
 
@@ -59,6 +63,10 @@ def aws(_: dict[str, Any], listening: socket.socket) -> None:
 
 def model(_: dict[str, Any], listening: socket.socket) -> None:
     practice.server(0, token_ms=TOKEN_MS).run([listening])
+
+
+def sockets(_: dict[str, Any], listening: socket.socket) -> None:
+    _serve(fake_gateway.application(), listening)
 
 
 def door(told: dict[str, Any], listening: socket.socket) -> None:
@@ -202,7 +210,12 @@ def append(session: str, text: str, policy: Policy = "enqueue") -> str:
     return event_id(session, accepted.head.incarnation, accepted.offset)
 
 
-SERVERS: dict[str, Callable[..., None]] = {"aws": aws, "model": model, "door": door}
+SERVERS: dict[str, Callable[..., None]] = {
+    "aws": aws,
+    "model": model,
+    "gateway": sockets,
+    "door": door,
+}
 ROLES: dict[str, Callable[..., None]] = {**SERVERS, "worker": worker, "host": host}
 
 

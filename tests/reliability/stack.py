@@ -39,7 +39,8 @@ class Zygote:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        nothing = Given("", "http://127.0.0.1:9", "http://127.0.0.1:9", "", "", "")
+        nowhere = "http://127.0.0.1:9"
+        nothing = Given("", nowhere, nowhere, nowhere, "", "", "")
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "tests.reliability.zygote"],
             stdin=subprocess.PIPE,
@@ -90,6 +91,7 @@ class Base:
     folder: Path
     aws: str
     model: str
+    gateway: str
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def client(self, service: str) -> Any:
@@ -106,7 +108,8 @@ class Base:
         queue = sqs.create_queue(QueueName=table, Attributes=visibility)["QueueUrl"]
         folder = self.folder / table
         folder.mkdir()
-        given = Given("", self.aws, self.model, table, queue, str(folder), conditions)
+        urls = self.aws, self.model, self.gateway
+        given = Given("", *urls, table, queue, str(folder), conditions)
         made = Stack(self, given, dynamodb, sqs)
         try:
             yield made
@@ -120,7 +123,8 @@ def base(folder: Path) -> Iterator[Base]:
     try:
         _, aws = zygote.start("aws", {})
         _, model = zygote.start("model", {})
-        yield Base(zygote, folder, aws, model)
+        _, gateway = zygote.start("gateway", {})
+        yield Base(zygote, folder, aws, model, gateway)
     finally:
         zygote.close()
 
