@@ -19,6 +19,10 @@ class Sockets:
     tried: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """How often something was sent, taken or not."""
     closed: list[str] = field(default_factory=list)
+    stuck: set[str] = field(default_factory=set)
+    """They cannot be closed."""
+    closes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """How often each was to be closed, closed or not."""
     _answers: dict[str, list[Sent]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -35,9 +39,13 @@ class Sockets:
                 self.frames[gateway].append(frame)
             return sent
 
-    def close(self, gateway: str) -> None:
+    def close(self, gateway: str) -> Sent:
         with self._lock:
+            self.closes[gateway] += 1
+            if gateway in self.stuck:
+                return "busy"
             self.closed.append(gateway)
+            return "sent"
 
     def told(self, gateway: str) -> list[dict[str, Any]]:
         """The frames that it took, read."""

@@ -30,6 +30,7 @@ UNTIL = NOW + LONGEST_CONNECTION * 1000
 OFFER = Connection(f"{SESSION}.r1", SESSION, 5, "key1", GRANTS, NOW, NOW + 60_000)
 OPEN = replace(OFFER, gateway="g1=", opened_at=NOW + 1, expires_at=UNTIL)
 TOLD = replace(OPEN, told=True)
+CLOSING = replace(TOLD, closing=True)
 
 
 def opened(connections: Connections, offer: Connection = OFFER, gateway: str = "g1=") -> Connection:
@@ -167,6 +168,45 @@ def test_one_that_is_told_is_as_it_is_by_then(connections: Connections) -> None:
     assert connections.tell(OFFER) == TOLD
 
 
+def test_what_only_its_begin_needed_is_dropped_once_it_is_told(backend: Backend) -> None:
+    connections = backend.connections
+    offer = replace(OFFER, opening="Say hello.", after=3)
+    assert opened(connections, offer).opening
+    again = connections.open(offer.id, TICKET, "g1=", NOW + 1, UNTIL)
+    assert again == replace(OPEN, opening="Say hello.", after=3)
+    told = replace(TOLD, after=3)
+    assert connections.tell(again) == connections.get(offer.id, NOW) == told
+    assert connections.open(offer.id, TICKET, "g1=", NOW + 1, UNTIL) is None
+    if backend.client:
+        items = backend.client.scan(TableName=TABLE)["Items"]
+        assert not [item for item in items if {"ticket", "opening"} & item.keys()]
+
+
+def test_one_that_is_closing_is_told_nothing_and_can_be_found(connections: Connections) -> None:
+    told = connections.tell(opened(connections))
+    assert told
+    for _ in range(2):
+        connections.mark_closing(told)
+        assert connections.of(SESSION, 5, NOW) == []
+        assert connections.of(SESSION, 5, NOW, closing=True) == [CLOSING]
+        assert connections.get(OFFER.id, NOW) == connections.at("g1=", NOW) == CLOSING
+        assert connections.tell(told) is None
+    connections.remove(CLOSING)
+    connections.mark_closing(CLOSING)
+    connections.mark_closing(replace(OFFER, id=""))
+    assert connections.of(SESSION, 5, NOW, closing=True) == []
+    assert connections.at("g1=", NOW) is None
+
+
+def test_one_that_was_never_told_may_be_closing_too(connections: Connections) -> None:
+    connections.mark_closing(opened(connections))
+    closing = replace(OPEN, closing=True)
+    assert connections.of(SESSION, 5, NOW, closing=True) == [closing]
+    assert connections.of(SESSION, 6, NOW, closing=True) == []
+    assert connections.of(SESSION, 5, NOW) == []
+    assert connections.tell(OPEN) is None
+
+
 def test_one_that_was_removed_is_gone_and_stays_so(connections: Connections) -> None:
     told = connections.tell(opened(connections))
     assert told
@@ -204,6 +244,7 @@ def test_what_was_done_is_done_though_its_answer_was_lost(backend: Backend, loss
         (lambda: connections.offer(OFFER, TICKET), OFFER),
         (opens, OPEN),
         (lambda: connections.tell(OPEN), TOLD),
+        (lambda: connections.mark_closing(TOLD), CLOSING),
         (lambda: connections.remove(TOLD), None),
     ):
         try:
@@ -293,8 +334,10 @@ def test_a_name_that_none_can_have_is_not_asked_for(table: Backend) -> None:
 
 def test_the_list_goes_on_page_by_page(table: Backend) -> None:
     for n in range(5):
-        large = replace(OFFER, id=f"{SESSION}.r{n}", opening="x" * 300_000)
-        table.connections.tell(opened(table.connections, large, f"g{n}="))
+        large = replace(OFFER, id=f"{SESSION}.r{n}l", opening="x" * 300_000)
+        opened(table.connections, large, f"l{n}=")
+        told = replace(OFFER, id=f"{SESSION}.r{n}")
+        table.connections.tell(opened(table.connections, told, f"g{n}="))
     table.calls.clear()
     found = table.connections.of(SESSION, 5, NOW)
     assert [one.id for one in found] == [f"{SESSION}.r{n}" for n in range(5)]

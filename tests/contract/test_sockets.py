@@ -122,7 +122,7 @@ def test_a_frame_is_posted_to_its_websocket(gateway: Gateway, sockets: GatewaySo
 
 def test_a_websocket_is_closed_by_its_id(gateway: Gateway, sockets: GatewaySockets) -> None:
     gateway.status = 204
-    sockets.close(GATEWAY)
+    assert sockets.close(GATEWAY) == "sent"
     [(method, path, _)] = gateway.asked
     assert (method, path) == ("DELETE", "/v1/@connections/L0SM9cOFvHcCIhw%3D")
 
@@ -160,7 +160,7 @@ def test_what_the_gateway_answers_is_told_and_not_tried_again(
     assert [(at, code in said, GATEWAY in said) for at, said in logged(caplog)] == (
         [(level, True, True)] if level else []
     )
-    sockets.close(GATEWAY)
+    assert sockets.close(GATEWAY) == becomes
     assert len(gateway.asked) == 2
     assert [at for at, _ in logged(caplog)] == ([level, level] if level else [])
 
@@ -185,7 +185,7 @@ def test_one_that_hangs_up_is_not_called_again(
 ) -> None:
     gateway.before = lambda: False
     assert sockets.send(GATEWAY, FRAME) == "busy"
-    sockets.close(GATEWAY)
+    assert sockets.close(GATEWAY) == "busy"
     assert len(gateway.asked) == 2
     assert [at for at, _ in logged(caplog)] == [logging.WARNING] * 2
 

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from cueline.adapters.memory import MemoryConnections, memory_ports
-from cueline.doors.client_commands import broadcast
+from cueline.doors.access import Access
+from cueline.doors.client_commands import broadcast, reaching
 from cueline.doors.client_commands.broadcast import Broadcast, Heard
 from cueline.doors.client_commands.realtime import Realtime
 from cueline.engine.listeners import GRANTS, Connection, Grant, Sent
+from cueline.engine.ports import Key, Secret
 from cueline.errors import Unavailable
 from cueline.log.events import (
     Answered,
@@ -51,9 +53,15 @@ class Connections(MemoryConnections):
         self._check(connection)
         return super().get(connection, now)
 
-    def of(self, session: str, incarnation: int, now: int) -> Sequence[Connection]:
+    def of(
+        self, session: str, incarnation: int, now: int, *, closing: bool = False
+    ) -> Sequence[Connection]:
         self._check(session)
-        return super().of(session, incarnation, now)
+        return super().of(session, incarnation, now, closing=closing)
+
+    def mark_closing(self, connection: Connection) -> None:
+        self._check(f"mark {connection.id}")
+        super().mark_closing(connection)
 
     def remove(self, connection: Connection) -> None:
         self._check(f"remove {connection.id}")
@@ -71,6 +79,8 @@ class Stage:
     clock: FakeClock = field(default_factory=FakeClock)
     sockets: Sockets = field(default_factory=Sockets)
     ends: dict[str, tuple[int, State]] = field(default_factory=dict)
+    checks: bool = False
+    """Who may come in."""
 
     def __post_init__(self) -> None:
         self.ports = memory_ports(self.clock)
@@ -78,7 +88,9 @@ class Stage:
         for key in ("s1", "s2"):
             assert self.ports.sessions.create(session(key), over=0)
         self.connections = Connections(self.clock)
-        realtime = Realtime(self.ports, self.connections, self.sockets, access=None)
+        access = Access(self.ports.keys, self.clock, bytes) if self.checks else None
+        realtime = Realtime(self.ports, self.connections, self.sockets, access)
+        self.realtime = realtime
         self.broadcast = Broadcast(realtime)
 
     def opens(
@@ -89,10 +101,11 @@ class Stage:
         grants: tuple[Grant, ...] = GRANTS,
         age: int = 60_000,
         incarnation: int = INCARNATION,
+        caller: str = "key",
     ) -> str:
         """A connection that has been opened; the gateway's id of it is its name."""
         now = self.clock.now()
-        given = Connection(f"{of}.{name}", of, incarnation, "key", grants, now, now + 2 * HOURS)
+        given = Connection(f"{of}.{name}", of, incarnation, caller, grants, now, now + 2 * HOURS)
         self.connections.offer(given, name)
         opened = self.connections.open(given.id, name, name, now - age, now + 2 * HOURS)
         assert opened
@@ -126,6 +139,19 @@ class Stage:
             else one["event"]
             for one in self.sockets.told(gateway)
         ]
+
+    def slow(self, seconds: float) -> None:
+        """From now on each frame takes so long."""
+        send = self.sockets.send
+
+        def slow(gateway: str, frame: str) -> Sent:
+            self.clock.sleep(seconds)
+            return send(gateway, frame)
+
+        self.sockets.send = slow  # type: ignore[method-assign]
+
+    def row(self, name: str) -> Connection | None:
+        return self.connections.get(f"{SESSION}.{name}", self.clock.now())
 
 
 @pytest.fixture
@@ -213,6 +239,46 @@ def test_a_join_that_a_fork_has_copied_is_the_other_sessions(stage: Stage) -> No
     assert stage.said("ada") == []
 
 
+def test_the_first_frame_names_the_agent_that_answers(stage: Stage) -> None:
+    found = stage.ports.log.tail(SESSION).session
+    assert found
+    assert stage.ports.sessions.replace(replace(found, answers="other", version=found.version + 1))
+    stage.tell(stage.joins("ada"))
+    assert stage.sockets.told("ada")[0]["data"]["message"]["agent_id"] == "other"
+
+
+# --- whose key is taken back ---------------------------------------------------------------------
+
+
+def key(*, expires_at: int = 0) -> Key:
+    return Key("key", "website", (Secret("0" * 64, expires_at),), 0)
+
+
+def test_whose_key_is_not_valid_any_more_hears_nothing_more() -> None:
+    stage = Stage(checks=True)
+    stage.ports.keys.put(key(expires_at=stage.clock.now() + 10_000))
+    stage.tell(stage.joins("ada"), stage.joins("eve", caller=""), stage.writes(says("one")))
+    stage.clock.sleep(10)
+    assert stage.tell(stage.writes(says("two")), stage.joins("late")) == set()
+    assert stage.said("ada") == [*BEGIN, "one", "session_closing"]
+    assert stage.said("late") == ["session_closing"]
+    assert stage.said("eve") == [*BEGIN, "one", "two"]
+    closing = stage.sockets.told("ada")[-1]["data"]
+    assert (closing["reason"], closing["reconnect_after_ms"]) == ("unauthorized", None)
+    assert sorted(stage.sockets.closed) == ["ada", "late"]
+    assert stage.row("ada") is None
+
+
+def test_whose_key_is_revoked_hears_nothing_more() -> None:
+    stage = Stage(checks=True)
+    stage.ports.keys.put(key())
+    stage.tell(stage.joins("ada"))
+    stage.ports.keys.remove("key")
+    stage.tell(stage.writes(says("one")))
+    assert stage.said("ada") == [*BEGIN, "session_closing"]
+    assert stage.sockets.closed == ["ada"]
+
+
 # --- who comes back ------------------------------------------------------------------------------
 
 
@@ -220,7 +286,7 @@ def test_who_comes_back_is_told_what_it_missed_then_what_comes(stage: Stage) -> 
     stage.writes(says("known"))
     stage.writes(says("missed"), Answered(turn="t", inputs=(0,), text="answer"))
     stage.tell(stage.joins("ada", after=0), stage.writes(says("new")))
-    missed = ["missed", "answer", "talk_state_changed", "resumed"]
+    missed = ["missed", "talk_state_changed", "answer", "resumed"]
     assert stage.said("ada") == [*BEGIN, *missed, "new"]
     marker = stage.sockets.told("ada")[0]["data"]["message"]
     assert (marker["offset"], marker["resumed"]) == (0, True)
@@ -284,6 +350,75 @@ def test_of_what_was_missed_for_long_the_newest_is_told(
     assert stage.said("ada") == [*BEGIN, "7", "8", "9", "resumed"]
     assert stage.sockets.told("ada")[0]["data"]["message"]["offset"] == 6
     assert stage.sockets.told("ada")[-1]["data"] == {"after": 6, "offset": 10, "truncated": True}
+
+
+def test_what_is_told_to_who_comes_back_fits_into_the_time_that_it_has(stage: Stage) -> None:
+    for n in range(1_500):
+        stage.writes(says(str(n)))
+    stage.slow(0.012)
+    stage.tell(stage.joins("ada", after=-1))
+    assert stage.said("ada") == [*BEGIN, *map(str, range(1_200, 1_500)), "resumed"]
+    assert stage.sockets.told("ada")[-1]["data"] == {
+        "after": 1_199,
+        "offset": 1_500,
+        "truncated": True,
+    }
+    assert stage.row("ada")
+
+
+def test_a_text_longer_than_all_that_may_be_told_again_is_told(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broadcast, "MOST_REPLAYED", 2)
+    stage.writes(says("short"))
+    stage.writes(says("long" * 20_000))
+    stage.tell(stage.joins("ada", after=-1))
+    assert "".join(stage.said("ada")[2:-1]) == "long" * 20_000
+    assert stage.sockets.told("ada")[-1]["data"]["after"] == 0
+
+
+def test_who_asks_again_and_again_is_told_once(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"))
+    for n in range(1, 5):
+        stage.writes(says(str(n)))
+    asked = [stage.writes(stage.listens(f"{SESSION}.ada", after)) for after in (4, 2, 3)]
+    said = stage.writes(says("new"))
+    last = stage.writes(stage.listens(f"{SESSION}.ada", after=4))
+    assert stage.tell(*asked, said, last, stage.writes(says("newer"))) == set()
+    assert stage.said("ada") == [*BEGIN, "3", "4", "new", "resumed", "newer"]
+    assert stage.sockets.told("ada")[-2]["data"]["after"] == 2
+
+
+def test_who_comes_and_asks_at_once_begins_where_it_has_asked_for(stage: Stage) -> None:
+    stage.writes(says("0"), says("1"))
+    join, one = stage.joins("ada"), stage.writes(says("3"))
+    asks = stage.writes(stage.listens(f"{SESSION}.ada", after=0))
+    stage.tell(join, one, asks, stage.writes(says("5")))
+    assert stage.said("ada") == [*BEGIN, "1", "3", "resumed", "5"]
+    assert stage.sockets.told("ada")[0]["data"]["message"]["offset"] == 0
+
+
+def test_who_comes_and_asks_for_less_hears_all_since_it_came(stage: Stage) -> None:
+    join = stage.joins("ada")
+    more = [stage.writes(says("1")), stage.writes(says("2"))]
+    asks = stage.writes(stage.listens(f"{SESSION}.ada", after=1))
+    stage.tell(join, *more, asks)
+    assert stage.said("ada") == [*BEGIN, "1", "2", "resumed"]
+
+
+def test_those_who_come_back_are_told_at_the_same_time(stage: Stage) -> None:
+    stage.writes(says("missed"))
+    joins = [stage.joins(name, after=-1) for name in ("ada", "eve")]
+    meet = threading.Barrier(2, timeout=10)
+    send = stage.sockets.send
+
+    def slow(gateway: str, frame: str) -> Sent:
+        meet.wait()
+        return send(gateway, frame)
+
+    stage.sockets.send = slow  # type: ignore[method-assign]
+    assert stage.tell(*joins) == set()
+    assert stage.said("ada") == stage.said("eve") == [*BEGIN, "missed", "resumed"]
 
 
 def test_who_asks_behind_the_end_is_told_where_the_end_is(stage: Stage) -> None:
@@ -356,9 +491,10 @@ def test_a_young_connection_may_seem_to_have_gone_before_it_is_there(stage: Stag
 
 
 def test_a_young_connection_that_stays_away_is_ended(stage: Stage) -> None:
+    begun = stage.clock.now()
     stage.sockets.answering("ada", ["gone"])
     assert stage.tell(stage.joins("ada", age=500), stage.writes(says("one"))) == set()
-    assert stage.sockets.tried["ada"] == 4
+    assert stage.clock.now() - begun >= 9_500
     assert stage.sockets.closed == ["ada"]
     assert stage.connections.get(f"{SESSION}.ada", stage.clock.now()) is None
 
@@ -384,15 +520,10 @@ def test_a_connection_that_stays_busy_is_ended_and_can_come_back(stage: Stage) -
 
 def test_a_connection_that_takes_too_long_is_ended(stage: Stage) -> None:
     stage.tell(stage.joins("ada"))
-    send = stage.sockets.send
-
-    def slow(gateway: str, frame: str) -> Sent:
-        stage.clock.sleep(2)
-        return send(gateway, frame)
-
-    stage.sockets.send = slow  # type: ignore[method-assign]
+    stage.slow(2)
     stage.tell(*(stage.writes(says(str(n))) for n in range(20)))
-    assert stage.said("ada") == [*BEGIN, "0", "1", "2"]
+    assert stage.said("ada") == [*BEGIN, "0", "1", "2", "session_closing"]
+    assert stage.sockets.told("ada")[-1]["data"]["reason"] == "too_slow"
     assert stage.sockets.closed == ["ada"]
 
 
@@ -410,6 +541,139 @@ def test_what_a_socket_does_is_never_a_failure(stage: Stage) -> None:
     assert stage.tell(stage.writes(says("one"))) == set()
     assert stage.said("eve") == [*BEGIN, "one"]
     assert stage.sockets.closed == ["ada"]
+
+
+def test_one_that_cannot_be_closed_is_told_nothing_more_and_closed_later(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"), stage.joins("eve"))
+    stage.sockets.answering("ada", ["busy", "busy", "sent"])
+    stage.sockets.stuck = {"ada"}
+    assert stage.tell(stage.writes(says("one"))) == set()
+    assert stage.tell(stage.writes(says("two"))) == set()
+    assert stage.said("ada") == BEGIN
+    row = stage.row("ada")
+    assert row
+    assert row.closing
+    assert stage.sockets.closes["ada"] == 4
+    asks = stage.writes(stage.listens(f"{SESSION}.ada", after=0))
+    stage.sockets.stuck = set()
+    assert stage.tell(asks, stage.writes(says("three"))) == set()
+    assert stage.said("ada") == BEGIN
+    assert stage.sockets.closed == ["ada"]
+    assert stage.row("ada") is None
+    assert stage.said("eve") == [*BEGIN, "one", "two", "three"]
+
+
+def test_one_that_can_neither_be_closed_nor_marked_is_told_again(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"))
+    stage.sockets.answering("ada", ["busy", "busy", "sent"])
+    stage.sockets.stuck = {"ada"}
+    stage.connections.fails = {f"mark {SESSION}.ada"}
+    one = stage.writes(says("one"))
+    assert stage.tell(one) == {0}
+    assert stage.tell(one) == set()
+    assert stage.said("ada") == [*BEGIN, "one"]
+
+
+def test_a_young_connection_is_waited_for_beside_the_others(stage: Stage) -> None:
+    """The rest of its handshake may take several seconds."""
+    stage.tell(stage.joins("eve"))
+    heard = threading.Event()
+    send, begun = stage.sockets.send, stage.clock.now()
+
+    def opens_late(gateway: str, frame: str) -> Sent:
+        if gateway == "ada":
+            assert heard.wait(10)
+            if stage.clock.now() < begun + 9_000:
+                return "gone"
+        else:
+            heard.set()
+        return send(gateway, frame)
+
+    stage.sockets.send = opens_late  # type: ignore[method-assign]
+    assert stage.tell(stage.joins("ada", age=0), stage.writes(says("one"))) == set()
+    assert stage.said("ada") == stage.said("eve") == [*BEGIN, "one"]
+
+
+def test_who_did_not_come_in_after_all_is_not_waited_for(stage: Stage) -> None:
+    join, begun = stage.joins("ada", age=0), stage.clock.now()
+
+    def refused(gateway: str, _: str) -> Sent:
+        stage.connections.remove(row)
+        return "gone"
+
+    row = stage.row("ada")
+    assert row
+    stage.sockets.send = refused  # type: ignore[method-assign]
+    assert stage.tell(join) == set()
+    assert stage.clock.now() == begun
+    assert stage.sockets.closed == []
+
+
+def test_whether_a_young_one_is_still_to_come_must_be_known(stage: Stage) -> None:
+    join = stage.joins("ada", age=0)
+
+    def fails(*_: str) -> Sent:
+        stage.connections.fails = {f"{SESSION}.ada"}
+        return "gone"
+
+    stage.sockets.send = fails  # type: ignore[method-assign]
+    assert stage.tell(join) == {0}
+    assert stage.sockets.closed == []
+
+
+# --- time ----------------------------------------------------------------------------------------
+
+
+def test_what_is_not_told_in_time_comes_again_and_nobody_is_ended_for_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.tell(stage.joins("ada"), stage.joins("eve", OTHER))
+    monkeypatch.setattr(broadcast, "BUDGET", 3.0)
+    monkeypatch.setattr(broadcast, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(broadcast, "SESSIONS_AT_ONCE", 1)
+    heard = [stage.writes(says(text)) for text in ("one", "two", "three", "four")]
+    heard.append(stage.writes(says("late"), of=OTHER))
+    stage.slow(1.5)
+    left = stage.tell(*heard)
+    assert left == {3, 4}
+    assert stage.said("ada") == [*BEGIN, "one", "two", "three"]
+    assert stage.tell(*(heard[n] for n in sorted(left))) == set()
+    assert stage.said("ada") == [*BEGIN, "one", "two", "three", "four"]
+    assert stage.said("eve") == [*BEGIN, "late"]
+    assert stage.sockets.closed == []
+
+
+def test_a_client_that_floods_takes_no_longer_than_another(stage: Stage) -> None:
+    stage.tell(stage.joins("ada"))
+    for n in range(300):
+        stage.writes(says(str(n)))
+    stage.slow(0.012)
+    begun = stage.clock.monotonic()
+    asked = [stage.writes(stage.listens(f"{SESSION}.ada", after=0)) for _ in range(100)]
+    assert stage.tell(*asked) == set()
+    assert stage.clock.monotonic() - begun < reaching.PATIENCE
+    assert stage.said("ada").count("resumed") == 1
+
+
+def test_a_batch_ends_in_time_however_many_come_back_at_once(stage: Stage) -> None:
+    for n in range(300):
+        stage.writes(says(str(n)))
+    batch = [stage.joins(f"c{n}", after=0) for n in range(100)]
+    stage.slow(0.012)
+    begun = stage.clock.monotonic()
+    stage.tell(*batch)
+    assert stage.clock.monotonic() - begun < broadcast.BUDGET + reaching.PATIENCE
+
+
+def test_part_of_an_event_is_not_taken_for_all_of_it(stage: Stage) -> None:
+    """Its client comes back behind the newest of which there is no more."""
+    stage.tell(stage.joins("ada"))
+    stage.sockets.answering("ada", ["sent", "busy"])
+    stage.tell(stage.writes(Answered(turn="t", inputs=(0,), text="done")))
+    told = [one["data"].get("message", one["data"]) for one in stage.sockets.told("ada")]
+    newest = max(one["offset"] for one in told if "offset" in one and not one.get("more"))
+    stage.tell(stage.joins("ada2", after=newest))
+    assert stage.said("ada2") == [*BEGIN, "talk_state_changed", "done", "resumed"]
 
 
 # --- the end -------------------------------------------------------------------------------------

@@ -126,12 +126,14 @@ def test_halves_of_characters_are_sent_without_moving_what_follows(text: str) ->
 
 
 def test_the_first_frame_tells_where_its_reader_is() -> None:
-    made = frames.session(AT, "a.s", "a.s.r", offset=3, settings={"temperature": 0.5}, resumed=True)
+    made = frames.session(
+        AT, "a.s", "a.s.r", "b", offset=3, settings={"temperature": 0.5}, resumed=True
+    )
     assert message_in(made) == {
         "type": "session",
         "session_id": "a.s",
         "connection_id": "a.s.r",
-        "agent_id": "a",
+        "agent_id": "b",
         "offset": 3,
         "settings": {"temperature": 0.5},
         "resumed": True,
@@ -166,7 +168,7 @@ def test_long_instructions_fit_into_a_frame(letter: str) -> None:
     assert shown.get("instructions_cut", False) == (letter != "a")
     assert settings.instructions
     assert settings.instructions.startswith(shown["instructions"])
-    ids = f"{'a' * 50}.{'s' * 50}", f"{'a' * 50}.{'s' * 50}.{'r' * 40}"
+    ids = f"{'a' * 50}.{'s' * 50}", f"{'a' * 50}.{'s' * 50}.{'r' * 40}", "a" * 50
     marker = frames.session(AT, *ids, offset=10**9, settings=shown, resumed=False)
     for frame in (marker, frames.settings_updated(shown, 10**9)):
         assert len(frame.encode()) <= frames.MAX_BYTES
@@ -177,6 +179,7 @@ def test_all_other_frames_are_small_and_say_one_thing() -> None:
         frames.ready(),
         frames.talk_state("preparing", "t1"),
         frames.talk_state("ended", "t1", 9),
+        frames.talk_state("ended", "t1", 9, more=True),
         frames.mode_changed("manual", 1),
         frames.events_removed(2, 5),
         frames.message_marked("t1-0", "erased", 6),
@@ -189,6 +192,10 @@ def test_all_other_frames_are_small_and_say_one_thing() -> None:
         ("avatar_state_changed", {"state": "ready"}),
         ("talk_state_changed", {"state": "preparing", "response_id": "t1"}),
         ("talk_state_changed", {"state": "ended", "response_id": "t1", "offset": 9}),
+        (
+            "talk_state_changed",
+            {"state": "ended", "response_id": "t1", "offset": 9, "more": True},
+        ),
         ("mode_changed", {"mode": "manual", "offset": 1}),
         ("events_removed", {"first": 2, "offset": 5}),
         ("message_marked", {"item_id": "t1-0", "mark": "erased", "offset": 6}),
@@ -200,3 +207,26 @@ def test_all_other_frames_are_small_and_say_one_thing() -> None:
         ("session_expired", {"reason": "deleted", "offset": 10}),
         ("session_expired", {"reason": "expired"}),
     ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "wait"),
+    [
+        ("connection_limit", 0),
+        ("too_slow", 0),
+        ("connection_aborted", None),
+        ("unauthorized", None),
+    ],
+)
+def test_whose_connection_ends_is_told_why_and_whether_to_come_back(
+    reason: frames.Closing, wait: int | None
+) -> None:
+    told = json.loads(frames.session_closing(AT, reason))["data"]
+    assert told == {"reason": reason, "reconnect_after_ms": wait, "closes_at": TIME}
+
+
+@pytest.mark.parametrize("retryable", [True, False])
+def test_strangers_are_told_of_a_failure_by_its_code(retryable: bool) -> None:
+    told = frames.plain_failure("model_error", retryable=retryable)
+    assert (told["code"], told["retryable"]) == ("model_error", retryable)
+    assert ("again" in told["message"]) == retryable

@@ -116,15 +116,16 @@ def shown(
     mark: Mark | None = None,
     removed: bool = False,
     marked: Event | None = TOLD[0],
-    instructions: bool = True,
+    trusted: bool = True,
 ) -> list[Any]:
-    view = View(SESSION, INCARNATION, found(marked), instructions)
+    view = View(SESSION, INCARNATION, found(marked), trusted)
     return [json.loads(one) for one in told(view, in_place(event, mark=mark), removed=removed)]
 
 
-def message(event: Event) -> dict[str, Any]:
+def message(event: Event, *, trusted: bool = True) -> dict[str, Any]:
     """The one that the event is told as."""
-    [frame] = [one for one in shown(event) if one["event"] == "message_received"]
+    frames = shown(event, trusted=trusted)
+    [frame] = [one for one in frames if one["event"] == "message_received"]
     given: dict[str, Any] = frame["data"]["message"]
     assert given.pop("type") == "message"
     assert given.pop("timestamp") == "2025-06-15T15:06:40.123Z"
@@ -267,6 +268,42 @@ def test_a_failure_says_why_and_what_had_been_said() -> None:
     }
 
 
+def test_a_failure_before_anything_was_said_is_that_of_the_whole_answer() -> None:
+    """What it had said in messages before stands."""
+    assert message(TurnFailed(turn="t", inputs=(0,), **FAILED)) == {
+        "role": "assistant",
+        "response_id": "t",
+        "action": "failed",
+        "error": FAILED,
+    }
+
+
+@pytest.mark.parametrize(
+    ("failed", "expected"),
+    [
+        (
+            TurnFailed(turn="t", inputs=(0,), code="c", message="Who is it?", retryable=True),
+            "The agent could not answer. Please try again.",
+        ),
+        (
+            TurnFailed(turn="t", inputs=(0,), code="c", message="Who is it?", retryable=False),
+            "The agent cannot answer this.",
+        ),
+        (
+            InputsFailed(inputs=(0,), code="customer_not_found", message="Who is it?"),
+            "The agent cannot answer this.",
+        ),
+    ],
+)
+def test_strangers_are_not_told_how_a_provider_says_that_it_failed(
+    failed: TurnFailed | InputsFailed, expected: str
+) -> None:
+    told = message(failed, trusted=False)["error"]
+    assert told["message"] == expected
+    assert told["code"] == failed.code
+    assert message(failed)["error"]["message"] == "Who is it?"
+
+
 def test_inputs_that_no_turn_answers_fail_by_themselves() -> None:
     failed = message(InputsFailed(inputs=(1, 3), code="not_worked_off", message="No."))
     assert failed == {
@@ -287,10 +324,19 @@ ENDS = [event for event in TOLD if getattr(event, "turn", "") and not isinstance
 
 
 @pytest.mark.parametrize("event", ENDS, ids=lambda event: event.type)
-def test_whatever_ends_a_turn_ends_its_talking_last(event: Event) -> None:
+def test_whatever_ends_a_turn_ends_its_talking_and_says_that_more_follows(event: Event) -> None:
+    """So that nobody takes the event for known who has heard but a part of it."""
     frames = shown(event)
-    assert names(frames) == ["message_received", "talk_state_changed"]
-    assert frames[-1]["data"] == {"state": "ended", "response_id": "t", "offset": 4}
+    assert names(frames) == ["talk_state_changed", "message_received"]
+    ended = {"state": "ended", "response_id": "t", "offset": 4, "more": True}
+    assert frames[0]["data"] == ended
+    assert "more" not in frames[1]["data"]["message"]
+
+
+def test_only_with_the_last_frame_of_an_event_there_is_no_more() -> None:
+    frames = shown(Answered(turn="t", inputs=(0,), text="long" * 20_000))
+    more = [one["data"].get("message", one["data"])["more"] for one in frames]
+    assert more == [True, True, True, False]
 
 
 # --- what is done --------------------------------------------------------------------------------
@@ -316,7 +362,7 @@ def test_settings_are_told_whole_to_who_may_set_them() -> None:
     [frame] = shown(changed)
     both = {"instructions": "Be kind.", "temperature": 0.5}
     assert frame["data"] == {"settings": both, "version": 4, "offset": 4}
-    [frame] = shown(changed, instructions=False)
+    [frame] = shown(changed, trusted=False)
     assert frame["data"]["settings"] == {"temperature": 0.5}
 
 
@@ -340,5 +386,6 @@ def test_of_what_is_taken_back_only_the_end_of_its_turn_is_told(event: Event, ho
         assert frames == shown(event)
     elif event in ENDS:
         assert names(frames) == ["talk_state_changed"]
+        assert "more" not in frames[0]["data"]
     else:
         assert frames == []

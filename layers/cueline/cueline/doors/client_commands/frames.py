@@ -13,6 +13,14 @@ from cueline.log.settings import Settings
 
 Fields = dict[str, Any]
 TalkState = Literal["preparing", "started", "ended"]
+Closing = Literal["connection_limit", "connection_aborted", "unauthorized", "too_slow"]
+"""Why a connection ends.
+
+connection_limit    the gateway ends each after two hours
+connection_aborted  its maker has ended it
+unauthorized        the API key that it was made with is not valid any more
+too_slow            it does not take what it is told in time
+"""
 
 MAX_BYTES = 30_000
 """Of a frame in UTF-8: the gateway takes 32 KB at once."""
@@ -79,15 +87,32 @@ def failure(code: str, message: str, *, retryable: bool) -> Fields:
     return {"code": code, "message": message[:MOST_SHOWN], "retryable": retryable}
 
 
+def plain_failure(code: str, *, retryable: bool) -> Fields:
+    """For strangers: why something failed may be told in a provider's or an operator's words."""
+    message = (
+        "The agent could not answer. Please try again."
+        if retryable
+        else "The agent cannot answer this."
+    )
+    return failure(code, message, retryable=retryable)
+
+
 def session(
-    at: int, session_id: str, connection_id: str, *, offset: int, settings: Fields, resumed: bool
+    at: int,
+    session_id: str,
+    connection_id: str,
+    agent_id: str,
+    *,
+    offset: int,
+    settings: Fields,
+    resumed: bool,
 ) -> str:
     """The first frame; whatever stands behind `offset` in the log is told."""
     marker = {
         "type": "session",
         "session_id": session_id,
         "connection_id": connection_id,
-        "agent_id": session_id.partition(".")[0],
+        "agent_id": agent_id,
         "offset": offset,
         "settings": settings,
         "resumed": resumed,
@@ -103,9 +128,13 @@ def ready() -> str:
     return frame("avatar_state_changed", {"state": "ready"})
 
 
-def talk_state(state: TalkState, turn: str, offset: int | None = None) -> str:
-    """`offset` is that of the event that ended the turn."""
-    where = {} if offset is None else {"offset": offset}
+def talk_state(
+    state: TalkState, turn: str, offset: int | None = None, *, more: bool = False
+) -> str:
+    """`offset` is that of the event that ended the turn; with `more` its message follows."""
+    where: Fields = {} if offset is None else {"offset": offset}
+    if more:
+        where["more"] = True
     return frame("talk_state_changed", {"state": state, "response_id": turn, **where})
 
 
@@ -142,13 +171,18 @@ def resumed(after: int, offset: int, *, truncated: bool) -> str:
     return frame("resumed", {"after": after, "offset": offset, "truncated": truncated})
 
 
-def session_closing(closes_at: int) -> str:
-    """The gateway ends the connection then; a new one can be opened at once."""
+def session_closing(closes_at: int, reason: Closing = "connection_limit") -> str:
+    """The connection ends then, and not its session.
+
+    `reconnect_after_ms` is 0 where its client may come back at once, and null where somebody has
+    ended it on purpose.
+    """
+    comes_back = reason in ("connection_limit", "too_slow")
     return frame(
         "session_closing",
         {
-            "reason": "connection_limit",
-            "reconnect_after_ms": 0,
+            "reason": reason,
+            "reconnect_after_ms": 0 if comes_back else None,
             "closes_at": timestamp(closes_at),
         },
     )

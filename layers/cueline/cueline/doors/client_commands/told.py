@@ -48,20 +48,22 @@ class View:
     incarnation: int
     event_at: Callable[[int], Recorded | None]
     """What stands at an offset; a mark names another event."""
-    instructions: bool = True
-    """They may know what the agent's instructions are."""
+    trusted: bool = True
+    """They may know what the agent's instructions are, and how a provider says that it failed."""
 
 
 def told(view: View, recorded: Recorded, *, removed: bool = False) -> list[str]:
     """The frames of the event; none where it is nobody's business.
 
+    All but the last say that there is `more`: who has only some of them has not heard of the event.
     Of what is `removed` or marked nothing is told but that a turn is over: whoever has heard it
     begin waits for that. Raises what `event_at` does.
     """
     event, unsaid = recorded.event, removed or recorded.mark is not None
     said = [] if unsaid and not isinstance(event, _STANDS) else _told(view, recorded)
     if isinstance(event, _ENDS):
-        return [*said, frames.talk_state("ended", event.turn, recorded.offset)]
+        ended = frames.talk_state("ended", event.turn, recorded.offset, more=bool(said))
+        return [ended, *said]
     return said
 
 
@@ -76,7 +78,7 @@ def _told(view: View, recorded: Recorded) -> list[str]:
         case ModeChanged():
             return [frames.mode_changed(event.mode, recorded.offset)]
         case SettingsChanged():
-            shown = frames.shown_settings(event.settings, instructions=view.instructions)
+            shown = frames.shown_settings(event.settings, instructions=view.trusted)
             return [frames.settings_updated(shown, recorded.offset)]
     fields, content = _message(view, recorded)
     if not fields:
@@ -103,11 +105,12 @@ def _message(view: View, recorded: Recorded) -> tuple[Fields, str | None]:
         case PartlyAnswered():
             return _said(event.turn, event.part, "cancelled", reason="interrupted"), event.text
         case TurnFailed():
-            why = frames.failure(event.code, event.message, retryable=event.retryable)
+            why = _why(view, event, retryable=event.retryable)
+            if not event.text:  # it has no message of its own, and those before it stand
+                return {**frames.spoken(event.turn), "action": "failed", "error": why}, None
             return _said(event.turn, event.part, "failed", error=why), event.text
         case InputsFailed() if item:
-            again = event.code != "customer_not_found"
-            why = frames.failure(event.code, event.message, retryable=again)
+            why = _why(view, event, retryable=event.code != "customer_not_found")
             inputs = [event_id(view.session, view.incarnation, one) for one in event.inputs]
             return {**_by_itself(item), "action": "failed", "error": why, "inputs": inputs}, ""
     return _cancelled(event), None
@@ -127,6 +130,12 @@ def _cancelled(event: Event) -> Fields:
         case _:
             return {}
     return {**frames.spoken(event.turn), "action": "cancelled", "reason": reason}
+
+
+def _why(view: View, failed: TurnFailed | InputsFailed, *, retryable: bool) -> Fields:
+    if not view.trusted:
+        return frames.plain_failure(failed.code, retryable=retryable)
+    return frames.failure(failed.code, failed.message, retryable=retryable)
 
 
 def _said(turn: str, part: int, action: str, **more: object) -> Fields:
