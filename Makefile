@@ -45,7 +45,7 @@ check: $(VENV) ## Check format, lint and types
 soak: $(VENV) ## Kill and stall processes while clients talk: make soak SOAK_MINUTES=10
 	@PYTHONPATH=layers/cueline SOAK_MINUTES=$(SOAK_MINUTES) .venv/bin/python -m tests.reliability.soak
 
-bench: $(VENV) ## Measure the budgets beside a bare app; some 11 minutes, more is counted with valgrind
+bench: $(VENV) ## Measure the budgets beside a bare app; some 12 minutes, more is counted with valgrind
 	@PYTHONPATH=layers/cueline .venv/bin/python -m tests.bench
 
 build: $(SAM) ## Build what AWS gets, into .aws-sam/build

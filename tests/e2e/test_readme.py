@@ -22,7 +22,7 @@ def test_the_program_hears_the_agent_token_by_token(
     assert isinstance(agents, httpx.Client)
     agents.close()
     assert isinstance(said, dict)
-    printed = capsys.readouterr().out
-    assert printed
-    assert said["content"].startswith(printed)
+    heard, _, whole = capsys.readouterr().out.partition("\n\nAs a whole: ")
+    assert said["content"].startswith(heard)
+    assert whole == said["content"] + "\n"
     assert "You said “Hello!”" in said["content"]
