@@ -286,9 +286,11 @@ def test_while_nothing_is_said_nobody_looks_who_has_come() -> None:
     looks = []
 
     class Counted(MemoryConnections):
-        def of(self, session: str, incarnation: int, now: int) -> Sequence[Connection]:
+        def of(
+            self, session: str, incarnation: int, now: int, *, closing: bool = False
+        ) -> Sequence[Connection]:
             looks.append(now)
-            return super().of(session, incarnation, now)
+            return super().of(session, incarnation, now, closing=closing)
 
     stage.connections.__class__ = Counted
     speech = stage.begun()
@@ -299,6 +301,61 @@ def test_while_nothing_is_said_nobody_looks_who_has_come() -> None:
     assert len(looks) == 1
     speech.says(0, "Hello")
     until(lambda: len(looks) == 2)
+    speech.ends(cut=True)
+
+
+def test_while_nobody_listens_it_is_seldom_asked_whether_somebody_does() -> None:
+    clock = FakeClock()
+    stage = Stage(clock=clock)
+    looks: list[int] = []
+
+    class Counted(MemoryConnections):
+        def of(
+            self, session: str, incarnation: int, now: int, *, closing: bool = False
+        ) -> Sequence[Connection]:
+            looks.append(now)
+            return super().of(session, incarnation, now, closing=closing)
+
+    stage.connections.__class__ = Counted
+    speech = stage.begun()
+    until(lambda: looks)
+    speech.says(0, "Hello")
+    clock.sleep(1.9)
+    time.sleep(2.1)  # so long at most it is itself that looks at the clock
+    assert len(looks) == 1
+    stage.comes("a")
+    clock.sleep(0.1)
+    until(lambda: stage.text("a") == "Hello")
+    assert len(looks) == 2
+    speech.ends(cut=True)
+
+
+class Woken:
+    """Counts how often the thread of a speech is woken."""
+
+    def __init__(self, speech: LiveSpeech, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = 0
+        monkeypatch.setattr(speech._changed, "notify", self._notify)
+        self._really = threading.Condition.notify.__get__(speech._changed)
+
+    def _notify(self) -> None:
+        self.times += 1
+        self._really()
+
+
+@pytest.mark.parametrize("listeners", [0, 1, 20])
+def test_text_for_which_nobody_waits_wakes_nobody(
+    listeners: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(*(f"s{n}" for n in range(listeners)), clock=FakeClock())
+    speech = stage.begun()
+    speech.says(0, "first")
+    until(lambda: all(stage.deltas(f"s{n}") for n in range(listeners)))
+    time.sleep(0.1)
+    woken = Woken(speech, monkeypatch)
+    for _ in range(1000):  # all within the pause of each listener, on a clock that stands still
+        speech.says(None, " more")
+    assert woken.times <= 1  # to ask who has come meanwhile
     speech.ends(cut=True)
 
 
@@ -385,13 +442,29 @@ def test_the_last_words_are_told_at_the_end_without_a_pause() -> None:
     assert stage.text("a") == "Hello you"
 
 
-def test_a_turn_that_is_over_before_anybody_is_found_is_told_all_the_same() -> None:
+def test_a_turn_that_is_over_before_anybody_is_found_is_told_by_what_is_stored() -> None:
     stage = Stage("a")
     speech = stage.speech()
     speech.says(0, "Hello")
     speech.ends(cut=False)
     speech.begins()
-    until(lambda: stage.text("a") == "Hello")
+    until(lambda: not speeches())
+    time.sleep(0.05)
+    assert not stage.sockets.frames["a"]
+
+
+def test_who_has_not_heard_a_turn_begin_when_it_ends_is_not_told_that_it_began() -> None:
+    """What is stored tells it that the turn is over: that must not come before."""
+    stage = Stage("slow", clock=FakeClock())
+    stage.sockets = slow = Slow("slow")
+    speech = stage.begun()
+    assert slow.waits.wait(5)
+    speech.says(0, "Hello")
+    speech.ends(cut=False)
+    slow.lets.set()
+    until(lambda: not speeches())
+    time.sleep(0.05)
+    assert [one["data"].get("state") for one in slow.told("slow")] == ["preparing"]
 
 
 def test_what_is_cut_is_told_no_further() -> None:
@@ -416,11 +489,13 @@ def test_what_is_left_long_after_the_end_is_not_told() -> None:
     clock = FakeClock()
     stage = Stage("slow", clock=clock)
     stage.sockets = slow = Slow("slow")
-    speech = stage.begun()
-    assert slow.waits.wait(5)
+    speech = stage.speech()
     speech.says(0, "Hello")
+    speech.begins()
+    assert slow.waits.wait(5)  # it is about to be told that the turn has begun
+    clock.sleep(0.01)
     speech.ends(cut=False)
-    clock.sleep(1.1)
+    clock.sleep(0.4)
     slow.lets.set()
     until(lambda: not speeches())
     time.sleep(0.05)

@@ -2,12 +2,14 @@
 
 One thread for each speech sees who is to be told something when; a few threads for all of them wait
 for the gateway. Who is slow is told at once all that was said meanwhile, and holds up nobody.
+A turn speaks in hundreds of small pieces: that thread is woken only by those it waits for.
 """
 
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from cueline.doors.client_commands.frames import TalkState, created, deltas, talk_state, units
 from cueline.engine.listeners import Connection, Connections, Sent, Sockets
@@ -25,16 +27,19 @@ PAUSE = 0.1
 """Seconds between two deltas for the same connection."""
 LONGEST_PAUSE = 2.0
 """For one that does not take them."""
+STEP = 0.02
+"""Seconds at least until who becomes due is told: then all others who are due as well."""
 LOOK_EVERY = 1.0
 """Seconds, while something is said, between looks who has come to listen."""
-LAST_WORDS = 1_000
-"""Milliseconds after a turn's end in which the last that it said is told. Later it is in the way of
-what was stored; and the process may have slept meanwhile."""
+LOOK_FOR_ANY = 2.0
+"""The same while nobody is known to listen, as in most turns after somebody has left."""
+LAST_WORDS = 300
+"""Milliseconds after a turn's end in which the last that it said is told, to who heard it begin.
+Later it is in the way of what was stored; and the process may have slept meanwhile."""
 YOUNG = 10_000
 """Milliseconds for which the gateway may not know yet a connection that it is opening."""
 
-
-NEVER = float("-inf")
+NEVER, FOR_EVER = float("-inf"), float("inf")
 
 
 class LiveListeners:
@@ -56,6 +61,8 @@ class _Said:
     take: int = 0
     """Counts how often a message has begun, or begun anew."""
     text: str = ""
+    at: int = 0
+    """When that was looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,8 @@ class _Listener:
     connection: Connection
     told: _Told = _Told()
     due: float = 0.0
-    """Until then, on the monotonic clock, it is left in peace."""
+    """Until then, on the monotonic clock, it is left in peace. While it is sent something, a guess,
+    never too late."""
     pause: float = PAUSE
     sending: bool = False
 
@@ -103,8 +111,13 @@ class LiveSpeech:
         self._part, self._take = 0, 0
         self._texts: list[str] = []
         self._looking, self._looked_at, self._said_since = False, NEVER, True
+        self._awaits_text = False
+        """More text is to wake the thread: somebody can be told it at once, or a look is due."""
+        self._wakes_at = NEVER
         self._ended_at: int | None = None
         self._cut = False
+        self._frames = lru_cache(2)(_texts)
+        """Most listeners know as much as the others."""
 
     # --- what the turn calls ---------------------------------------------------------------------
 
@@ -120,7 +133,9 @@ class LiveSpeech:
                 self._part, self._take, self._texts = part, self._take + 1, []
             self._texts.append(text)
             self._said_since = True
-            self._changed.notify()
+            if self._awaits_text:
+                self._awaits_text = False
+                self._changed.notify()
 
     def ends(self, *, cut: bool) -> None:
         with self._changed:
@@ -142,45 +157,61 @@ class LiveSpeech:
     def _all_told(self) -> bool:
         if self._over():
             return True
-        said, listeners = self._said(), self._listeners.values()
-        looks = self._looking or self._looked_at == NEVER
-        waits = looks or any(one.sending or not one.told.knows(said) for one in listeners)
-        return self._ended_at is not None and not waits
+        said = self._said()
+        return self._ended_at is not None and not any(
+            one.sending or (one.told.state == "started" and not one.told.knows(said))
+            for one in self._listeners.values()
+        )
 
-    def _over(self) -> bool:
-        """Nothing may be told any more. Asked without the lock as well."""
+    def _over(self, told: "_Told | None" = None) -> bool:
+        """Nothing may be told any more; once the turn has ended, nothing to who knows just that.
+
+        Asked without the lock as well.
+        """
         ended = self._ended_at
-        return self._cut or (ended is not None and self._to.clock.now() > ended + LAST_WORDS)
+        if ended is None or self._cut:
+            return self._cut
+        unheard = told is not None and told.state != "started"
+        return unheard or self._to.clock.now() > ended + LAST_WORDS
 
     def _begin_what_is_due(self) -> float | None:
         """Seconds until there is more to begin; None where that is for others to say."""
-        now, said, waits = self._to.clock.monotonic(), self._said(), []
-        if self._ended_at is not None:
-            waits.append(LAST_WORDS / 1000)
-        if self._said_since and not self._looking:
-            if (wait := self._looked_at + LOOK_EVERY - now) > 0:
-                waits.append(wait)
-            else:
-                self._looking, self._looked_at, self._said_since = True, now, False
-                self._to.senders.submit(self._look)
+        now, said, ended = self._to.clock.monotonic(), self._said(), self._ended_at is not None
+        wakes_at = now + LAST_WORDS / 1000 if ended else self._look_where_due(now)
         listeners = self._listeners.values()
         slow = sum(one.sending and one.slow for one in listeners)
         for one in listeners:
-            if one.sending or one.told.knows(said) or (one.slow and slow >= FOR_SLOW):
+            if not ended and one.due > now:
+                wakes_at = min(wakes_at, one.due)
+            elif one.sending or (one.slow and slow >= FOR_SLOW) or self._over(one.told):
                 continue
-            if self._ended_at is None and (wait := one.due - now) > 0:
-                waits.append(wait)
+            elif one.told.knows(said):
+                self._awaits_text = True
             else:
-                one.sending = True
+                one.sending, one.due = True, now + PAUSE
+                wakes_at = min(wakes_at, one.due)
                 slow += one.slow
                 self._to.senders.submit(self._send, one, said)
-        return min(waits, default=None)
+        self._wakes_at = wakes_at
+        return None if wakes_at == FOR_EVER else max(wakes_at - now, STEP)
+
+    def _look_where_due(self, now: float) -> float:
+        """When the next look is due, if this one is not."""
+        self._awaits_text = not (self._looking or self._said_since)
+        if self._looking or not self._said_since:
+            return FOR_EVER
+        due = self._looked_at + (LOOK_EVERY if self._listeners else LOOK_FOR_ANY)
+        if due > now:
+            return due
+        self._looking, self._looked_at, self._said_since = True, now, False
+        self._to.senders.submit(self._look)
+        return FOR_EVER
 
     def _said(self) -> _Said:
         self._texts = [text] = ["".join(self._texts)]
         if self._ended_at is None and "\ud800" <= text[-1:] <= "\udbff":
             text = text[:-1]  # half a character; the other half may come
-        return _Said(self._part, self._take, text)
+        return _Said(self._part, self._take, text, self._to.clock.now())
 
     # --- what waits for others -------------------------------------------------------------------
 
@@ -202,13 +233,13 @@ class LiveSpeech:
 
     def _send(self, listener: _Listener, said: _Said) -> None:
         to, connection, told = self._to, listener.connection, listener.told
-        begun, now = to.clock.monotonic(), to.clock.now()
+        begun = to.clock.monotonic()
         outcome: Sent = "sent"
-        signs = _signs(self._turn, told, said, now)
-        texts = _texts(self._turn, signs[-1][1] if signs else told, said, now)
+        signs = _signs(self._turn, told, said)
+        texts = self._frames(self._turn, signs[-1][1] if signs else told, said)
         try:
             for frame, then in (*signs, *texts):
-                if self._over():
+                if self._over(told):
                     break
                 if (outcome := to.sockets.send(connection.gateway, frame)) != "sent":
                     break
@@ -216,8 +247,9 @@ class LiveSpeech:
         except Exception as error:
             outcome = "busy"
             logger.error("Somebody was not told what a turn says", extra=unexpected(error))  # noqa: TRY400
-        gone = outcome == "gone" and now >= connection.opened_at + YOUNG
+        gone = outcome == "gone" and said.at >= connection.opened_at + YOUNG
         with self._changed:
+            waited_for = listener.slow or self._ended_at is not None
             listener.told, listener.sending = told, False
             if gone or (outcome != "sent" and self._ended_at is not None):
                 self._left.add(connection.gateway)
@@ -227,7 +259,8 @@ class LiveSpeech:
             else:
                 listener.pause = min(2 * listener.pause, LONGEST_PAUSE)
                 listener.due = to.clock.monotonic() + listener.pause
-            self._changed.notify()
+            if waited_for or listener.due < self._wakes_at:
+                self._changed.notify()
         if gone:
             self._remove(connection)
 
@@ -238,7 +271,7 @@ class LiveSpeech:
             logger.warning("A connection that is gone was not removed", extra=unexpected(error))
 
 
-def _signs(turn: str, told: _Told, said: _Said, at: int) -> list[tuple[str, _Told]]:
+def _signs(turn: str, told: _Told, said: _Said) -> list[tuple[str, _Told]]:
     """The frames before a text, and what somebody knows after each."""
     if not said.text:
         known = replace(told, state="preparing")
@@ -248,15 +281,15 @@ def _signs(turn: str, told: _Told, said: _Said, at: int) -> list[tuple[str, _Tol
         told = replace(told, state="started")
         signs.append((talk_state("started", turn), told))
     if told.part != said.part:
-        signs.append((created(turn, said.part, at), _Told("started", said.part)))
+        signs.append((created(turn, said.part, said.at), _Told("started", said.part)))
     return signs
 
 
-def _texts(turn: str, told: _Told, said: _Said, at: int) -> list[tuple[str, _Told]]:
+def _texts(turn: str, told: _Told, said: _Said) -> list[tuple[str, _Told]]:
     """As the signs before. Of several frames only the last counts: told again, all are."""
     if told.take != said.take:
         told = replace(told, take=0, chars=0, units=0)
     more = said.text[told.chars :]
-    frames = deltas(turn, said.part, more, told.units, at)
+    frames = deltas(turn, said.part, more, told.units, said.at)
     known = _Told("started", said.part, said.take, len(said.text), told.units + units(more))
     return [*((one, told) for one in frames[:-1]), *((one, known) for one in frames[-1:])]
