@@ -294,6 +294,36 @@ def test_who_reaches_websockets_knows_where_they_are_and_nobody_else_does() -> N
     assert dialled == {"ConnectionsFunction": SOURCE["Outputs"]["ConnectionsUrl"]["Value"]}
 
 
+def test_an_alarm_names_the_function_that_cannot_reach_websockets(expanded: dict[str, Any]) -> None:
+    """It logs an error, and otherwise does what it always does."""
+    groups = {
+        name: one["Properties"]["LoggingConfig"]["LogGroup"]
+        for name, one in of_type(expanded, "AWS::Lambda::Function").items()
+    }
+    counted = [one["Properties"] for one in of_type(expanded, "AWS::Logs::MetricFilter").values()]
+    alarms = [one["Properties"] for one in of_type(expanded, "AWS::CloudWatch::Alarm").values()]
+    for function in REACHING:
+        [errors] = [one for one in counted if one["LogGroupName"] == groups[function]]
+        assert errors["FilterPattern"] == '{ $.level = "ERROR" }'
+        [metric] = errors["MetricTransformations"]
+        assert (metric["MetricName"], metric["MetricValue"]) == (
+            function.replace("Function", "Errors"),
+            "1",
+        )
+        named = metric["MetricNamespace"], metric["MetricName"]
+        [alarm] = [one for one in alarms if (one["Namespace"], one["MetricName"]) == named]
+        assert (alarm["Statistic"], alarm["Threshold"]) == ("Sum", 0)
+        assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+        # Between errors the filter says nothing at all.
+        assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_every_alarm_is_sent_to_who_wants_alarms(expanded: dict[str, Any]) -> None:
+    to = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+    alarms = of_type(expanded, "AWS::CloudWatch::Alarm").values()
+    assert all(one["Properties"]["AlarmActions"] == to for one in alarms)
+
+
 def test_who_calls_a_model_knows_the_default_one() -> None:
     for function in FUNCTIONS.values():
         variables = function["Properties"]["Environment"]["Variables"]
@@ -387,7 +417,7 @@ def test_no_log_of_a_websocket_has_its_ticket_or_what_is_sent(expanded: dict[str
         f"$context.{name}"
         for name in (
             *("requestId", "requestTimeEpoch", "eventType", "connectionId", "status"),
-            *("integrationLatency", "error.responseType"),
+            *("identity.sourceIp", "integrationLatency", "error.responseType"),
         )
     }
     settings = stage["Properties"]["DefaultRouteSettings"]
@@ -483,8 +513,8 @@ def test_every_queue_is_encrypted_and_watched(expanded: dict[str, Any]) -> None:
     watched = {
         dimension["Value"]["Fn::GetAtt"][0]
         for alarm in of_type(expanded, "AWS::CloudWatch::Alarm").values()
-        for dimension in alarm["Properties"]["Dimensions"]
         if alarm["Properties"]["Namespace"] == "AWS/SQS"
+        for dimension in alarm["Properties"]["Dimensions"]
     }
     assert watched == set(queues)
     assert all(queue["Properties"]["SqsManagedSseEnabled"] for queue in queues.values())
@@ -533,6 +563,7 @@ def test_both_readers_of_the_stream_find_the_image_that_they_read() -> None:
         ]
         for name, function in FUNCTIONS.items()
     }
+    # A third reader of the same stream would have all of them throttled.
     assert {name: patterns for name, patterns in filters.items() if patterns} == {
         "CollectorFunction": [
             {"eventName": ["REMOVE"], "dynamodb": {"Keys": {"sk": {"S": ["META"]}}}}
