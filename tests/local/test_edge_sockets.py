@@ -198,6 +198,27 @@ def test_a_refused_handshake_is_refused_here_too() -> None:
     run(test())
 
 
+def test_a_refusal_leaves_nothing_in_the_edges_log(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The server took it for a WebSocket that nobody had answered."""
+
+    async def knock(url: str, status: int) -> None:
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"{url}?token=used", proxy=None)
+        assert refused.value.response.status_code == status
+
+    async def test() -> None:
+        async with edge_to(echo, lambda upstream, _: upstream.respond(403, "no")) as url:
+            await asyncio.gather(*(knock(url, 403) for _ in range(30)))
+        async with edge_before("http://127.0.0.1:9") as url:
+            await asyncio.gather(*(knock(url, 502) for _ in range(30)))
+
+    run(test())
+    edge_said = [record.getMessage() for record in caplog.records if "uvicorn" in record.name]
+    assert (edge_said, capfd.readouterr()) == ([], ("", ""))
+
+
 def test_an_upstream_that_is_away_is_an_honest_502(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
