@@ -56,6 +56,8 @@ class Hearer:
     expired: bool = False
     answers: list[Frame] = field(default_factory=list)
     """To its commands."""
+    removed: set[int] = field(default_factory=set)
+    """What had been taken back before it could hear of it."""
     problems: list[str] = field(default_factory=list)
     """What it was told against the rules; noted, since nobody listens to what a client raises."""
     _placed: bool = False
@@ -85,11 +87,11 @@ class Hearer:
         if offset is None:
             self._say(message or data)
             return
-        # Of one event there is one message, whole or in pieces, and what it ends beside it.
-        if self.newest is not None and offset < self.newest + bool(message):
+        if self.newest is not None and offset <= self.newest:
             return
-        self._store(frame["event"], message or data, offset)
-        if not message.get("more"):
+        told = message or data
+        self._store(frame["event"], told, offset)
+        if not told.get("more"):
             self.newest = offset
 
     def _begin(self, marker: Frame) -> None:
@@ -131,8 +133,10 @@ class Hearer:
             self.begun.add(response)
         if "content" not in told:
             return
+        if offset in self.removed:
+            self.problems.append(f"what was removed at {offset} is told again")
         item, position = told["item_id"], told.get("position", 0)
-        if told["content"] and self.items.setdefault(item, offset) != offset:
+        if self.items.setdefault(item, offset) != offset:
             self.problems.append(f"{item} is told at {self.items[item]} and at {offset}")
         known = self.texts.get(offset, "")
         if position > units(known):
@@ -176,8 +180,10 @@ class Gateway:
         hearer.hear(json.loads(frame))
         return "sent"
 
-    def close(self, gateway: str) -> None:
+    def close(self, gateway: str) -> Sent:
+        found = gateway in self.hearers
         self.ends(gateway)
+        return "sent" if found else "gone"
 
 
 # --- the law -------------------------------------------------------------------------------------
@@ -217,9 +223,9 @@ def text_of(event: Event) -> str | None:
             return "\n\n".join(event.texts) if told else None
         case Posted():
             return event.text if event.kind == "message" else None
-        case Spoke():
+        case Spoke() | TurnFailed():
             return event.text or None
-        case Answered() | PartlyAnswered() | TurnFailed():
+        case Answered() | PartlyAnswered():
             return event.text
         case InputsFailed():
             return ""

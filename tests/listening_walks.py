@@ -23,7 +23,7 @@ from cueline.log.events import (
 )
 from cueline.log.segment import Segment
 from tests.clock import FakeClock
-from tests.hearing import Gateway, Hearer, judge_what_is_heard, told_inline
+from tests.hearing import Gateway, Hearer, judge_what_is_heard, removal_in, told_inline
 from tests.speaking_walks import SpeakingWalk
 
 SESSION, INCARNATION = "a.s", 7
@@ -112,6 +112,9 @@ class ListeningWalk(SpeakingWalk):
         self.connections.offer(offered, "ticket")
         assert self.connections.open(name, "ticket", gateway, now, until)
         self.gateway.opens(gateway, hearer)
+        if hearer.newest is not None:
+            missed = range(hearer.newest + 1, len(self.events))
+            hearer.removed.update(filter(removal_in(self.log()), missed))
         self.listen(name, hearer.newest)
 
     def listen(self, connection: str = "", after: int | None = None) -> None:

@@ -75,7 +75,7 @@ def replays_too_little(log: Any, of: str, incarnation: int, first: int, end: int
     return read_pages(log, of, incarnation, first, end - 1)
 
 
-def all_that_are_open(connections: MemoryConnections, *_: object) -> list[Connection]:
+def all_that_are_open(connections: MemoryConnections, *_: object, **__: object) -> list[Connection]:
     return [one for one, _ in connections._rows.values() if one.gateway]
 
 

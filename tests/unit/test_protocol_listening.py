@@ -97,7 +97,7 @@ def says_only_more(host: Host, text: str) -> None:
         host.told = host.call
 
 
-def all_that_are_open(connections: MemoryConnections, *_: object) -> list[Connection]:
+def all_that_are_open(connections: MemoryConnections, *_: object, **__: object) -> list[Connection]:
     return [one for one, _ in connections._rows.values() if one.gateway]
 
 
