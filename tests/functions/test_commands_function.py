@@ -587,8 +587,8 @@ def test_what_wants_no_answer_is_refused_for_good_where_too_much_of_it_waits_and
 ) -> None:
     for _ in range(10):
         talk.append(*(Input(policy="silent", texts=("x",)) for _ in range(10)))
-    for delay in ({}, {"delay": True}):
-        error = talk.refused({**message(trigger=False, **delay), "command_id": "c1"})
+    for delay in (False, True):
+        error = talk.refused({**message(trigger=False, delay=delay), "command_id": "c1"})
         assert (error["code"], error["param"]) == ("too_many_pending", None)
         assert not error["retryable"]
         assert "send one that wants an answer" in error["message"]
@@ -649,8 +649,9 @@ def test_a_key_that_is_taken_back_ends_its_connections(talk: Commanded) -> None:
     talk.backend.clock.sleep(61)
     talk.acked(message())
     keys.remove("key1")
-    error = talk.refused({**message(), "command_id": "c1"})
-    assert (error["code"], error["retryable"]) == ("unauthorized", False)
+    refused, closing = talk.send({**message(), "command_id": "c1"})
+    assert (refused["data"]["code"], refused["data"]["retryable"]) == ("unauthorized", False)
+    assert (closing["event"], closing["data"]["reason"]) == ("session_closing", "unauthorized")
     assert talk.open() is None
     assert talk.sockets.closed == [GATEWAY]
     assert len(talk.events()) == 1
@@ -692,6 +693,23 @@ def test_an_answer_that_cannot_be_delivered_ends_the_connection(
     assert talk.open() is None
     assert talk.sockets.closed == [GATEWAY]
     assert len(talk.events()) == 1
+
+
+def test_a_connection_that_takes_no_answer_and_cannot_be_closed_is_closed_with_what_comes_next(
+    either: Commanded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as throttled:
+        throttled.setattr(type(either.sockets), "close", lambda *_: "busy")
+        either.sockets.answering(GATEWAY, ["busy", "busy", "busy", "sent"])
+        assert either.send(message()) == []
+    left = either.open()
+    assert left
+    assert left.closing
+    assert len(either.events()) == 1
+    assert either.send(message()) == []  # nothing is taken that would not be answered
+    assert len(either.events()) == 1
+    assert either.sockets.closed == [GATEWAY]
+    assert either.open() is None
 
 
 def test_where_who_sent_it_cannot_be_told_they_may_try_again(

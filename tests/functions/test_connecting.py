@@ -258,9 +258,10 @@ def test_whoever_could_not_be_let_in_is_not_there_whatever_was_written(
     assert talk.connect() == 403
 
 
+@pytest.mark.parametrize("call", ["remove", "mark_closing"])
 @pytest.mark.parametrize("nth", [2, 3])
 def test_whoever_was_given_up_meanwhile_does_not_come_in(
-    talk: Commanded, monkeypatch: pytest.MonkeyPatch, nth: int
+    talk: Commanded, monkeypatch: pytest.MonkeyPatch, nth: int, call: str
 ) -> None:
     """After the append that has it told, and after the opening."""
     log = type(talk.ports.log)
@@ -269,7 +270,7 @@ def test_whoever_was_given_up_meanwhile_does_not_come_in(
     def late(*args: Any, **more: Any) -> Any:
         written = append(*args, **more)
         if next(count) == nth:
-            talk.backend.connections.remove(offered)
+            getattr(talk.backend.connections, call)(offered)
         return written
 
     offered = talk.offer(opening=OPENING)

@@ -15,8 +15,9 @@ from cueline import bootstrap
 from cueline.adapters.memory.connections import MemoryConnections
 from cueline.doors.access import Access, hashed
 from cueline.doors.client_commands import transcript
-from cueline.doors.client_commands.realtime import Realtime
+from cueline.doors.client_commands.realtime import Realtime, SocketEvent
 from cueline.doors.client_commands.routes import ROUTES
+from cueline.doors.client_commands.socket_events import command, connect
 from cueline.doors.cors import Cors
 from cueline.engine import sessions
 from cueline.engine.append import Writer
@@ -692,6 +693,17 @@ def test_an_open_connection_is_closed(
     opened(realtime, other, "g2")
     assert ask3("DELETE", f"/public/connections/{answer['connection']['id']}").status == 204
     assert sockets.closed == ["g1"]
+    assert sockets.told("g1") == [
+        {
+            "event": "session_closing",
+            "data": {
+                "reason": "connection_aborted",
+                "reconnect_after_ms": None,
+                "closes_at": "2025-06-15T15:06:40.000Z",
+            },
+        }
+    ]
+    assert sockets.told("g2") == []
     assert not realtime.connections.at("g1", ports.clock.now())
     assert realtime.connections.at("g2", ports.clock.now())
     assert shown(ask3, session)["status"] == "started"
@@ -700,21 +712,71 @@ def test_an_open_connection_is_closed(
     assert shown(ask3, session)["status"] == "closed"
 
 
+def unavailable(*_: Any) -> None:
+    raise Unavailable("DynamoDB does not answer.")
+
+
+@pytest.mark.parametrize("call", ["mark_closing", "remove"])
 def test_a_connection_can_be_deleted_again_where_its_row_was_left(
+    ask3: Ask, realtime: Realtime, sockets: Sockets, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    answer, offer = made(ask3), made(ask3)
+    opened(realtime, answer)
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryConnections, call, unavailable)
+        refused(ask3("DELETE", f"/public/connections/{offer['connection']['id']}"), 503)
+        path = f"/public/connections/{answer['connection']['id']}"
+        assert ask3("DELETE", path).status == (204 if call == "remove" else 503)
+    assert sockets.closed == (["g1"] if call == "remove" else [])
+    for one in (answer, offer):
+        path = f"/public/connections/{one['connection']['id']}"
+        assert ask3("DELETE", path).status == 204
+        refused(ask3("DELETE", path), 404)
+
+
+def test_a_connection_that_cannot_be_closed_now_is_nobody_s_any_more(
     ask3: Ask, realtime: Realtime, sockets: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = made(ask3)
-    opened(realtime, answer)
-    path = f"/public/connections/{answer['connection']['id']}"
-
-    def failing(*_: Any) -> None:
-        raise Unavailable("DynamoDB does not answer.")
-
+    session = answer["connection"]["sessionId"]
+    connection = opened(realtime, answer)
+    path = f"/public/connections/{connection.id}"
     with monkeypatch.context() as patch:
-        patch.setattr(MemoryConnections, "remove", failing)
-        refused(ask3("DELETE", path), 503)
+        patch.setattr(Sockets, "close", lambda *_: "busy")
+        sockets.answering("g1", ["busy"])
+        assert ask3("DELETE", path).status == 204
+    assert stored(realtime, answer["connection"]).closing
+    now = realtime.ports.clock.now()
+    assert realtime.connections.of(session, connection.incarnation, now) == []
+    command(realtime, SocketEvent("g1", "req", body=json.dumps({"type": "ping"})))
+    assert sockets.told("g1") == []
     assert sockets.closed == ["g1"]
-    assert ask3("DELETE", path).status == 204
+    refused(ask3("DELETE", path), 404)
+
+
+def test_whoever_opens_what_is_being_deleted_does_not_come_in(
+    ask3: Ask, realtime: Realtime, sockets: Sockets, ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opened before the mark, its client is told; opened after it, it is not let in."""
+    mark = MemoryConnections.mark_closing
+    for before in (True, False):
+        answer = made(ask3, initialSpeech="Greet them.")
+        session = answer["connection"]["sessionId"]
+        came = SocketEvent("g1", "req", query={"token": told(answer)["token"]})
+
+        def late(*given: Any, before: bool = before, came: SocketEvent = came) -> None:
+            if before:
+                assert connect(realtime, came) == 200
+            mark(*given)
+            if not before:
+                assert connect(realtime, came) == 403
+
+        monkeypatch.setattr(MemoryConnections, "mark_closing", late)
+        assert ask3("DELETE", f"/public/connections/{answer['connection']['id']}").status == 204
+        assert sockets.events("g1") == ["session_closing"]
+        assert sockets.closed == ["g1"]
+        assert len(events(ports, session)) == (2 if before else 0)
+        assert realtime.connections.at("g1", ports.clock.now()) is None
 
 
 @pytest.mark.parametrize("wait", [MINUTE, OPEN_UNTIL])

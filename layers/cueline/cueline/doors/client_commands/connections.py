@@ -10,6 +10,8 @@ from cueline.doors.body import has_controls
 from cueline.doors.client_commands.asked import CHANNEL, MODALITY, CreateConnection, asked, to_json
 from cueline.doors.client_commands.calls import Call, session_id_of
 from cueline.doors.client_commands.errors import ConnectionNotFound
+from cueline.doors.client_commands.frames import session_closing
+from cueline.doors.client_commands.leaving import leave
 from cueline.doors.idempotency import digest
 from cueline.doors.shared import MAX_ECHO, timestamp
 from cueline.doors.strict import invalid
@@ -62,18 +64,24 @@ def create(call: Call) -> dict[str, Any]:
 
 
 def delete(call: Call) -> None:
-    """Ends it, or voids its ticket. Raises ConnectionNotFound.
+    """Ends it, or voids its ticket. Raises ConnectionNotFound, Unavailable.
 
-    It is closed first, and can be deleted again where that is all that came about. Whoever opens
-    it just now hears nothing through it, and is closed with the first thing that it sends.
+    It is marked first: from then on nobody comes in by it, and nothing is said or done over it,
+    though the gateway may need another try to close it. It can be deleted again.
     """
-    realtime = call.realtime
-    found = realtime.connections.get(call.connection, call.ports.clock.now())
+    realtime, now = call.realtime, call.ports.clock.now()
+    name = call.connection
+    found = realtime.connections.get(name, now)
     if not found:
-        raise ConnectionNotFound(call.connection[:MAX_ECHO])
+        raise ConnectionNotFound(name[:MAX_ECHO])
+    realtime.connections.mark_closing(found)
+    # It may have been opened since.
+    found = realtime.connections.get(name, now) or found
     if found.gateway:
-        realtime.sockets.close(found.gateway)
-    realtime.connections.remove(found)
+        realtime.sockets.send(found.gateway, session_closing(now, "connection_aborted"))
+        leave(realtime, found)
+    else:
+        realtime.connections.remove(found)
 
 
 # --- its session ---------------------------------------------------------------------------------

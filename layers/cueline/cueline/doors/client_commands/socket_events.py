@@ -11,6 +11,7 @@ from cueline.doors.access import hashed
 from cueline.doors.client_commands import acks
 from cueline.doors.client_commands.commands import SessionExpired, answer, disabled, enter, listen
 from cueline.doors.client_commands.frames import session_closing, session_expired
+from cueline.doors.client_commands.leaving import leave, may_stay
 from cueline.doors.client_commands.realtime import Realtime, SocketEvent
 from cueline.doors.client_commands.wire import Command, CommandError, id_in, parse, read
 from cueline.doors.idempotency import digest
@@ -58,16 +59,19 @@ def connect(realtime: Realtime, event: SocketEvent) -> int:
         connection = realtime.connections.open(name, ticket, event.gateway, now, until)
         if not connection:
             return 403
-        _check_key(realtime, connection, now)
+        if connection.closing or not may_stay(realtime, connection):
+            _forget(realtime, connection)
+            return 403
         listen(enter(realtime, connection, event.request_id), connection.after, until)
         if connection.opening:
             _open(realtime, connection, event.request_id)
         if not _is_there(realtime, connection):
             logger.info("A client was given up before it was let in")
+            _forget(realtime, connection)
             return 503
     except Exception as error:
         _forget(realtime, connection)
-        if isinstance(error, SessionNotFound | CommandError):
+        if isinstance(error, SessionNotFound):
             return 403
         level = logging.WARNING if isinstance(error, CuelineError) else logging.ERROR
         logger.log(level, "A client could not connect", extra=unexpected(error))
@@ -106,7 +110,7 @@ def _open(realtime: Realtime, connection: Connection, trace_id: str) -> None:
 
 def _is_there(realtime: Realtime, connection: Connection) -> bool:
     found = realtime.connections.get(connection.id, realtime.ports.clock.now())
-    return bool(found and found.gateway == connection.gateway)
+    return bool(found and found.gateway == connection.gateway and not found.closing)
 
 
 # --- what clients send --------------------------------------------------------------------------
@@ -116,7 +120,8 @@ def command(realtime: Realtime, event: SocketEvent) -> None:
     """Answers a frame with one of its own, whatever was sent. Never raises.
 
     Where the answer cannot be delivered the connection ends, so that its client does not wait for
-    it: on the next connection it sends again what was not answered.
+    it: on the next connection it sends again what was not answered. What comes over one that was
+    to end already is not looked at.
     """
     given, wrong = _read(event)
     try:
@@ -128,9 +133,12 @@ def command(realtime: Realtime, event: SocketEvent) -> None:
     if not connection:
         realtime.sockets.close(event.gateway)
         return
+    if connection.closing:
+        leave(realtime, connection)
+        return
     frames, ends = _answers(realtime, connection, event, given, wrong)
     if not all(_send(realtime, event.gateway, frame) for frame in frames) or ends:
-        _end(realtime, connection)
+        leave(realtime, connection)
 
 
 def _read(event: SocketEvent) -> tuple[dict[str, Any], Exception | None]:
@@ -141,7 +149,13 @@ def _read(event: SocketEvent) -> tuple[dict[str, Any], Exception | None]:
         return {}, error
 
 
-def _parsed(given: dict[str, Any], wrong: Exception | None) -> Command:
+def _admitted(
+    realtime: Realtime, connection: Connection, given: dict[str, Any], wrong: Exception | None
+) -> Command:
+    """Raises what is wrong with it; first of all that the key was taken back."""
+    if not may_stay(realtime, connection):
+        why = "The API key that this connection was made with is not valid any more."
+        raise CommandError("unauthorized", f"{why} Create another.")
     if wrong:
         raise wrong
     return parse(given)
@@ -157,8 +171,7 @@ def _answers(
     """The frames, and whether the connection ends with them."""
     now = realtime.ports.clock.now()
     try:
-        _check_key(realtime, connection, now)
-        asked = _parsed(given, wrong)
+        asked = _admitted(realtime, connection, given, wrong)
         frames = [answer(realtime, connection, asked, event.request_id)]
     except Exception as error:
         _log(error)
@@ -168,6 +181,8 @@ def _answers(
             # That one was deleted stands in its log, and is told from there too.
             expired = isinstance(error, SessionExpired)
             frames.append(session_expired("expired" if expired else "deleted"))
+        if refusal == "unauthorized":
+            frames.append(session_closing(now, "unauthorized"))
         if refusal in ("session_not_found", "unauthorized"):
             return frames, True
     if now - connection.opened_at >= _CLOSING:
@@ -183,20 +198,6 @@ def _send(realtime: Realtime, gateway: str, frame: str) -> bool:
         if sent != "busy":
             return sent == "sent"
     return False
-
-
-def _check_key(realtime: Realtime, connection: Connection, now: int) -> None:
-    """Whoever was let in by a key is let out when it is taken back. Raises CommandError."""
-    access = realtime.access
-    if not access:
-        return
-    # As it is remembered, a key may lack the secret that it has just got.
-    for fresh in (False, True):
-        key = access.keys.get(connection.caller, fresh=fresh)
-        if key and any(secret.live(now) for secret in key.secrets):
-            return
-    why = "The API key that this connection was made with is not valid any more. Create another."
-    raise CommandError("unauthorized", why)
 
 
 def _log(error: Exception) -> None:
@@ -219,12 +220,6 @@ def disconnect(realtime: Realtime, event: SocketEvent) -> None:
     except Exception as error:
         logger.warning("Who has disconnected is not known", extra=unexpected(error))
     _forget(realtime, connection)
-
-
-def _end(realtime: Realtime, connection: Connection) -> None:
-    """Nothing is sent over it, or taken from it, any more."""
-    _forget(realtime, connection)
-    realtime.sockets.close(connection.gateway)
 
 
 def _forget(realtime: Realtime, connection: Connection | None) -> None:
