@@ -43,7 +43,7 @@ class SpeakingWalk(Walk):
             found += [self.trigger, self.trigger, self.trigger, self.post, self.schedule]
             found += [self.fire] * len(self.state.scheduled)
             found += [self.refuse] if self.events else []
-            found += [self.listen, self.set]
+            found.append(self.set if self.state.heard_until else self.listen)
         if self.events and not self.choose(range(25)):
             found += [*[self.remove] * 20, *[self.change_mode] * 10]
         return found
