@@ -265,7 +265,7 @@ REACHING = {
     "WorkerFunction": ["POST"],
     "BroadcastFunction": ["POST", "DELETE"],
     "CommandsFunction": ["POST", "DELETE"],
-    "ConnectionsFunction": ["DELETE"],
+    "ConnectionsFunction": ["POST", "DELETE"],
 }
 """Who sends to open WebSockets, and who ends them."""
 
