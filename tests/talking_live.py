@@ -145,7 +145,8 @@ class Live:
                 self._here = [*(self._here if offset == self._at else ()), frame]
                 self._at = offset
                 # Until the last piece is there nothing of it is.
-                self.newest = self.newest if message.get("more") else offset
+                told = message or frame["data"]
+                self.newest = self.newest if told.get("more") else offset
             self._note(message)
             self.frames.append(frame)
             self._heard.notify_all()

@@ -64,8 +64,13 @@ def ended(live: Live, response: str) -> dict[str, Any]:
     """How it ended."""
     over = {"state": "ended", "response_id": response}
     live.until(lambda f: f["event"] == "talk_state_changed" and over.items() <= f["data"].items())
-    ends = [m for m in map(message_in, live.frames) if m.get("response_id") == response]
-    return next(m for m in ends if m["action"] in ("completed", "cancelled", "failed"))
+
+    def ends(frame: dict[str, Any]) -> bool:
+        said = message_in(frame)
+        is_end = said.get("action") in ("completed", "cancelled", "failed")
+        return is_end and said["response_id"] == response
+
+    return message_in(live.until(ends))
 
 
 def answers(live: Live) -> list[dict[str, Any]]:

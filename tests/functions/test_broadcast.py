@@ -498,7 +498,7 @@ def test_a_young_connection_that_stays_away_is_ended(stage: Stage) -> None:
     begun = stage.clock.now()
     stage.sockets.answering("ada", ["gone"])
     assert stage.tell(stage.joins("ada", age=500), stage.writes(says("one"))) == set()
-    assert stage.clock.now() - begun >= 9_500
+    assert 2_500 <= stage.clock.now() - begun <= 5_000  # others wait meanwhile
     assert stage.sockets.closed == ["ada"]
     assert stage.connections.get(f"{SESSION}.ada", stage.clock.now()) is None
 
@@ -579,7 +579,7 @@ def test_one_that_can_neither_be_closed_nor_marked_is_told_again(stage: Stage) -
 
 
 def test_a_young_connection_is_waited_for_beside_the_others(stage: Stage) -> None:
-    """The rest of its handshake may take several seconds."""
+    """The rest of its handshake may take a while."""
     stage.tell(stage.joins("eve"))
     heard = threading.Event()
     send, begun = stage.sockets.send, stage.clock.now()
@@ -587,7 +587,7 @@ def test_a_young_connection_is_waited_for_beside_the_others(stage: Stage) -> Non
     def opens_late(gateway: str, frame: str) -> Sent:
         if gateway == "ada":
             assert heard.wait(10)
-            if stage.clock.now() < begun + 9_000:
+            if stage.clock.now() < begun + 2_500:
                 return "gone"
         else:
             heard.set()

@@ -16,8 +16,9 @@ logger = logging.getLogger(__name__)
 PATIENCE = 5.0
 """Seconds that one connection may take for what is told to it at once: all others of the batch wait
 for it, and it can come back for the rest."""
-YOUNG = 10_000
-"""Milliseconds: the gateway may still be about to open what has not taken its first frame."""
+YOUNG = 3_000
+"""Milliseconds: the gateway may still be about to open what has not taken its first frame. The
+next batch waits meanwhile."""
 PAUSE, LONGEST_PAUSE = 0.3, 2.0
 """Seconds before a frame is sent again."""
 TRIES_IF_BUSY = 2
