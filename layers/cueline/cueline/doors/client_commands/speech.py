@@ -31,8 +31,8 @@ STEP = 0.02
 """Seconds at least until who becomes due is told: then all others who are due as well."""
 LOOK_EVERY = 1.0
 """Seconds, while something is said, between looks who has come to listen."""
-LOOK_FOR_ANY = 2.0
-"""The same while nobody is known to listen, as in most turns after somebody has left."""
+FIRST_LOOK, LOOK_FOR_ANY = 0.25, 2.0
+"""The same while nobody is known to listen; doubles, as in most turns nobody has come back."""
 LAST_WORDS = 300
 """Milliseconds after a turn's end in which the last that it said is told, to who heard it begin.
 Later it is in the way of what was stored; and the process may have slept meanwhile."""
@@ -111,6 +111,7 @@ class LiveSpeech:
         self._part, self._take = 0, 0
         self._texts: list[str] = []
         self._looking, self._looked_at, self._said_since = False, NEVER, True
+        self._for_any = FIRST_LOOK / 2
         self._awaits_text = False
         """More text is to wake the thread: somebody can be told it at once, or a look is due."""
         self._wakes_at = NEVER
@@ -200,9 +201,10 @@ class LiveSpeech:
         self._awaits_text = not (self._looking or self._said_since)
         if self._looking or not self._said_since:
             return FOR_EVER
-        due = self._looked_at + (LOOK_EVERY if self._listeners else LOOK_FOR_ANY)
+        due = self._looked_at + (LOOK_EVERY if self._listeners else self._for_any)
         if due > now:
             return due
+        self._for_any = min(2 * self._for_any, LOOK_FOR_ANY)
         self._looking, self._looked_at, self._said_since = True, now, False
         self._to.senders.submit(self._look)
         return FOR_EVER
