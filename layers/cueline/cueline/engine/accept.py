@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cueline.engine.append import IdempotencyKey, KeyTakenError, Writer
 from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.takeover import begun
-from cueline.engine.wake import GRACE, arm
+from cueline.engine.wake import GRACE, arm, held_for
 from cueline.engine.window import event_at
 from cueline.errors import (
     CallNotWaiting,
@@ -163,7 +163,8 @@ def accept(
     elif not (accepted.silent or accepted.answered_by_people):
         wake_up, delay = _wake_up(writer.session, place, head.state, lease)
         stopped = place > segment.at
-        ports.wake_ups.send(wake_up, delay=GRACE if stopped else delay)
+        held = held_for(head.state, ports.clock.now())
+        ports.wake_ups.send(wake_up, delay=max(held, GRACE if stopped else delay))
     return accepted
 
 

@@ -8,6 +8,7 @@ from cueline.engine.asking import ask, called
 from cueline.engine.call import Call, Spoken
 from cueline.engine.host import Host
 from cueline.engine.model import ModelRequest, Said
+from cueline.engine.postponing import again_at
 from cueline.engine.prompt import allowed_specs, request
 from cueline.engine.timers import silence_after_answer
 from cueline.engine.toolcalls import store_calls
@@ -22,6 +23,7 @@ from cueline.log.events import (
     Thinking,
     ToolOutput,
     TurnFailed,
+    TurnPostponed,
 )
 from cueline.log.remaining import remaining
 from cueline.log.state import State, covered, ready
@@ -75,11 +77,15 @@ def fail(host: Host, failure: CuelineError) -> bool:
     """Closes the turn with a failure; writes nothing where it is closed."""
     said = _said(host)
     text = _text(host) if host.call and host.call.purpose == "answer" else ""
-    part = host.part
+    part, clock = host.part, host.ports.clock
 
     def ending(state: State, *, told: bool = True) -> tuple[Event, ...]:
         if not (mine := state.running(host.turn)):
             return ()
+        if failure.retryable and (until := again_at(mine, clock.now(), clock.random())):
+            why, code = failure.message, getattr(failure, "kind", failure.code)
+            later = TurnPostponed(turn=host.turn, until=until, code=code, message=why)
+            return (*(said if told else ()), later)
         ended = TurnFailed(
             turn=host.turn,
             inputs=covered(state, mine),

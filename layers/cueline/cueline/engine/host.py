@@ -29,13 +29,14 @@ from cueline.log.events import (
     Spoke,
     TurnFailed,
     TurnHandedOver,
+    TurnPostponed,
     TurnSuspended,
 )
 from cueline.log.segment import Session
 from cueline.log.state import State
 
 logger = logging.getLogger(__name__)
-_OWN_ENDS = (Answered, Finished, TurnFailed, TurnHandedOver, TurnSuspended)
+_OWN_ENDS = (Answered, Finished, TurnFailed, TurnHandedOver, TurnPostponed, TurnSuspended)
 """How a turn is ended by who hosts it; all others are ways to be ended."""
 
 FIRST_PAUSE = 0.5

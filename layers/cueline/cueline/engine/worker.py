@@ -9,11 +9,12 @@ from cueline.engine.agent import Agent
 from cueline.engine.append import LIFETIME, Writer
 from cueline.engine.model import Model
 from cueline.engine.ports import Ports, WakeUp
+from cueline.engine.postponing import given_up
 from cueline.engine.reader import Reader
 from cueline.engine.takeover import plan
 from cueline.engine.timers import arm_follow_up, timer_of
 from cueline.engine.turn import Host, Limits, run
-from cueline.engine.wake import arm, needless, wake_next
+from cueline.engine.wake import arm, held_for, needless, wake_next
 from cueline.engine.window import missing
 from cueline.errors import AgentNotFound, SessionNotFound, Unavailable, unexpected
 from cueline.log.events import Event
@@ -50,8 +51,11 @@ class Worker:
         timer = timer_of(ports, tail, wake_up) if wake_up.triggers else None
 
         def planned(state: State, at: int, dead: Sequence[str]) -> Sequence[Event]:
-            said = timer.events(state, at) if timer else ()
+            now = ports.clock.now()
+            said = (*given_up(state, now), *(timer.events(state, at) if timer else ()))
             state = reduce(state, at, said)
+            if not dead and held_for(state, now):
+                return said
             return (*said, *plan(state, at + len(said), dead, turn))
 
         if first := planned(tail.head.state, tail.head.at, dead):

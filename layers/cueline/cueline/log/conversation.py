@@ -28,6 +28,7 @@ from cueline.log.events import (
     TurnFailed,
     TurnHandedOver,
     TurnInterrupted,
+    TurnPostponed,
     TurnSuspended,
 )
 from cueline.log.remaining import remaining
@@ -251,7 +252,7 @@ def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[tuple[st
                 block.waiting = block.open_calls[:]
                 block.close(WAITING)
                 suspended.append(block)
-            case TurnAbandoned() | TurnHandedOver():
+            case TurnAbandoned() | TurnHandedOver() | TurnPostponed():
                 del blocks[turn]
                 if block.inputs:
                     # What it took on its way waits again, and is taken again.

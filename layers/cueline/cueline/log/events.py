@@ -101,6 +101,14 @@ class Input(_Event):
     """Under which its turn is told status by status; empty where nobody asks for that."""
     participant: Participant | None = None
     metadata: dict[str, Any] = {}
+    origin: str = ""
+    """The background trigger that it came through; empty for all others."""
+    tries: int = 1
+    """Turns that it may have, while each fails with something that may pass."""
+    not_before: int = 0
+    """Milliseconds since 1970, UTC, as is the next: no worker begins with it sooner."""
+    not_after: int = 0
+    """It is given up where it has not been begun with by then; 0 is never."""
 
     @property
     def kind(self) -> InputKind:
@@ -370,6 +378,17 @@ class TurnHandedOver(_Event):
     """As in ModelCalled."""
 
 
+class TurnPostponed(_Event):
+    """It failed with something that may pass. What it took waits to be tried again."""
+
+    type: Literal["turn_postponed"] = "turn_postponed"
+    turn: str
+    until: int
+    """As `not_before` of an input."""
+    code: str
+    message: str
+
+
 class TurnSuspended(_Event):
     """The turn ended; its inputs wait for decisions on these calls."""
 
@@ -409,12 +428,18 @@ class InputsFailed(_Event):
     customer_not_found  the customer who would be answered is not there any more
     manual_mode         people answer, and it is nothing that they could
     disabled            its agent or session is
+    expired             nobody had begun with it by its time
     """
 
     type: Literal["inputs_failed"] = "inputs_failed"
     inputs: tuple[int, ...]
     code: Literal[
-        "turn_abandoned", "not_worked_off", "customer_not_found", "manual_mode", "disabled"
+        "turn_abandoned",
+        "not_worked_off",
+        "customer_not_found",
+        "manual_mode",
+        "disabled",
+        "expired",
     ] = "turn_abandoned"
     message: str = "The turn for this input stopped too often before its end."
 
@@ -511,6 +536,7 @@ Event = Annotated[
     | PartlyAnswered
     | TurnAbandoned
     | TurnHandedOver
+    | TurnPostponed
     | TurnSuspended
     | TurnReady
     | InputsOverran

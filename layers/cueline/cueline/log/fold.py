@@ -35,6 +35,7 @@ from cueline.log.events import (
     TurnFailed,
     TurnHandedOver,
     TurnInterrupted,
+    TurnPostponed,
     TurnSuspended,
 )
 from cueline.log.repeats import MAX_REPEATABLE, Repeatable
@@ -142,6 +143,9 @@ def _fold_turn(state: State, turn: Turn, offset: int, event: Event) -> State:
             )
         case TurnHandedOver():
             return replace(_closed(state, turn), pending=_again(state, turn))
+        case TurnPostponed():
+            later = replace(turn, inputs=tuple(_postponed(i, event.until) for i in turn.inputs))
+            return replace(_closed(state, turn), pending=_again(state, later))
         case TurnAbandoned():
             tries = {o: state.tries.get(o, 0) + 1 for o in offsets(turn.inputs)}
             waiting = _again(state, turn)
@@ -204,6 +208,10 @@ def _again(state: State, turn: Turn) -> tuple[Waiting, ...]:
     # Of a turn that is told only who has its trace has been told that it began.
     begun = (replace(i, begun=True, told=i.told or i.trace == turn.trace) for i in turn.inputs)
     return tuple(sorted((*state.pending, *begun), key=lambda i: i.offset))
+
+
+def _postponed(waiting: Waiting, until: int) -> Waiting:
+    return replace(waiting, failed=waiting.failed + 1, not_before=until)
 
 
 def _closed(state: State, turn: Turn) -> State:

@@ -18,13 +18,15 @@ from cueline.log.events import (
     TurnFailed,
     TurnHandedOver,
     TurnInterrupted,
+    TurnPostponed,
     TurnSuspended,
     erased,
 )
 
 _BEGINS = (TurnBegan, AsideBegan, InputsTaken)
 _COVERING = (*_BEGINS, Answered, Finished, TurnFailed, TurnInterrupted, TurnSuspended)
-_OF_TURNS = (*_BEGINS, Finished, TurnInterrupted, TurnAbandoned, TurnHandedOver, TurnSuspended)
+_LEFT = (TurnInterrupted, TurnAbandoned, TurnHandedOver, TurnPostponed, TurnSuspended)
+_OF_TURNS = (*_BEGINS, Finished, *_LEFT)
 
 
 def remaining(events: Iterable[Recorded]) -> Sequence[Recorded]:

@@ -46,6 +46,12 @@ class Waiting:
     """A turn had taken it, and came to no end."""
     told: bool = False
     """That such a turn had begun was told under its trace."""
+    tries: int = 1
+    """As in Input, as are the next two."""
+    not_before: int = 0
+    not_after: int = 0
+    failed: int = 0
+    """Turns of it that failed with something that may pass."""
 
     @property
     def asks(self) -> bool:
@@ -61,6 +67,9 @@ class Waiting:
             event.attended,
             event.kind,
             event.trace,
+            tries=event.tries,
+            not_before=event.not_before,
+            not_after=event.not_after,
         )
 
     @property
@@ -283,6 +292,20 @@ def withdrawal(inputs: Sequence[Waiting]) -> tuple[Event, ...]:
     if not inputs:
         return ()
     return (InputsWithdrawn(inputs=offsets(inputs)), *ready(Turn("", tuple(inputs))))
+
+
+def held_until(state: State) -> int:
+    """When what comes next may begin, in ms since 1970; 0 is now. What comes behind it waits too,
+    so that the order is kept; who interrupts does not wait."""
+    batch = () if state.open else next_batch(state)
+    if any(i.policy == "interrupt" for i in batch):
+        return 0
+    return max((i.not_before for i in batch), default=0)
+
+
+def overdue(state: State, now: int) -> tuple[Waiting, ...]:
+    """What no turn has begun with by its time; `now` is in ms."""
+    return tuple(i for i in state.pending if 0 < i.not_after <= now and not i.begun)
 
 
 def waiting_asides(state: State) -> tuple[Waiting, ...]:

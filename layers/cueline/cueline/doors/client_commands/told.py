@@ -23,6 +23,7 @@ from cueline.log.events import (
     TurnFailed,
     TurnHandedOver,
     TurnInterrupted,
+    TurnPostponed,
     TurnSuspended,
     event_id,
 )
@@ -34,6 +35,7 @@ _ENDS = (
     TurnInterrupted,
     TurnAbandoned,
     TurnHandedOver,
+    TurnPostponed,
     TurnSuspended,
 )
 _STANDS = (EventMarked, EventsRemoved, ModeChanged, SettingsChanged)
@@ -123,6 +125,8 @@ def _cancelled(event: Event) -> Fields:
             reason = "interrupted"
         case TurnAbandoned() | TurnHandedOver():
             reason = "taken_over"
+        case TurnPostponed():
+            reason = "postponed"
         case TurnSuspended():
             reason = "suspended"
         case Finished():
