@@ -41,6 +41,7 @@ from cueline.log.events import (
     TurnFailed,
     TurnHandedOver,
     TurnInterrupted,
+    TurnPostponed,
     TurnReady,
     TurnSuspended,
     TurnTyping,
@@ -195,6 +196,7 @@ HIDDEN: list[Event] = [
     ModeChanged(mode="manual"),
     SettingsChanged(settings=Settings(temperature=0.5)),
     Listening(connection="a.s.c", until=1),
+    TurnPostponed(turn="t", until=1, code="model_unavailable", message="Away."),
     EventsRemoved(first=1),
     SessionDeleted(),
 ]

@@ -1,0 +1,261 @@
+"""What is worked off in the background: held back, tried again, given up, taken back, said anew."""
+
+import pytest
+
+from cueline.engine import runs
+from cueline.engine.accept import Accepted
+from cueline.engine.append import IdempotencyKey
+from cueline.engine.postponing import FIRST_PAUSE, again_at
+from cueline.engine.runs import Progress
+from cueline.errors import Conflict, EventNotFound
+from cueline.log.events import (
+    Answered,
+    Input,
+    InputsFailed,
+    InputsWithdrawn,
+    TurnBegan,
+    TurnFailed,
+    TurnPostponed,
+)
+from cueline.log.state import Turn, Waiting
+from tests.models import overloaded, refused
+from tests.tooling import says
+from tests.unit.test_triggers import Room, of
+from tests.unit.test_turns import LEASE, SESSION
+
+PATIENT = 60.0
+"""Seconds: more than any pause of the tests' first tries."""
+
+
+class Office(Room):
+    def run(self, text: str = "do it", **fields: object) -> int:
+        told = {"texts": (text,), "origin": "trg", "tries": 3, **fields}
+        return self.put(Input.model_validate(told)).offset
+
+    def progress(self, offset: int) -> Progress:
+        found = runs.progress(self.ports, SESSION, self.session.incarnation, offset)
+        assert found
+        return found
+
+    def cancel(self, offset: int) -> bool:
+        return runs.cancel(self.ports, SESSION, self.session.incarnation, offset, "trace")
+
+    def anew(self, offset: int, key: str = "k") -> int:
+        tail = self.ports.log.tail(SESSION)
+        return runs.try_anew(
+            self.ports, tail, offset, LEASE, "trace", IdempotencyKey(key, "redrive")
+        )
+
+    def fail(self, times: int = 1) -> None:
+        """The provider is away for so many turns."""
+        self.change(
+            retries=self.ports.agents.get("a").retries.model_copy(update={"enabled": False})
+        )
+        self.model.scripts = [(overloaded(),) for _ in range(times)]
+
+
+@pytest.fixture
+def office() -> Office:
+    return Office()
+
+
+# --- held back -----------------------------------------------------------------------------------
+
+
+def test_what_is_held_back_is_not_begun_with_before_its_time(office: Office) -> None:
+    offset = office.run(not_before=office.clock.now() + 10_000)
+    office.deliver()
+    assert office.progress(offset).status == "queued"
+    assert of(TurnBegan, office.log()) == []
+    office.after(10)
+    assert office.progress(offset).status == "succeeded"
+
+
+def test_what_comes_behind_it_keeps_its_place(office: Office) -> None:
+    office.run("first", not_before=office.clock.now() + 10_000)
+    office.run("second")
+    office.deliver()
+    assert office.answers() == []
+    office.after(10)
+    office.after(1)
+    asked = [[item.text for item in request.items][-1] for request in office.model.asked]
+    assert asked == ["first", "second"]
+
+
+def test_who_interrupts_does_not_wait_for_it(office: Office) -> None:
+    office.run("later", not_before=office.clock.now() + 10_000)
+    office.customer("now")
+    office.deliver()
+    assert office.answers() == ["ok"]
+
+
+def test_a_wake_up_that_comes_too_early_is_followed_by_one_that_does_not(office: Office) -> None:
+    offset = office.run(not_before=office.clock.now() + 5_000_000)
+    office.deliver()
+    for _ in range(8):
+        office.after(900)
+    assert office.progress(offset).status == "succeeded"
+
+
+# --- tried again ---------------------------------------------------------------------------------
+
+
+def test_what_may_pass_is_tried_again_after_a_while(office: Office) -> None:
+    office.fail()
+    offset = office.run()
+    office.deliver()
+    [later] = of(TurnPostponed, office.log())
+    waits = office.progress(offset)
+    assert (waits.status, waits.attempts, waits.code) == ("queued", 1, "model_rate_limited")
+    assert later.until > office.clock.now()
+    office.after(PATIENT)
+    done = office.progress(offset)
+    assert (done.status, done.attempts, done.text, done.code) == ("succeeded", 2, "ok", "")
+    assert len(of(Answered, office.log())) == 1
+
+
+def test_but_not_for_ever(office: Office) -> None:
+    office.fail(9)
+    offset = office.run()
+    for _ in range(6):
+        office.after(900)
+    dead = office.progress(offset)
+    assert (dead.status, dead.attempts, dead.retryable) == ("dead", 3, True)
+    assert len(office.model.asked) == 3
+
+
+def test_what_will_not_pass_is_not_tried_again(office: Office) -> None:
+    office.model.scripts = [(refused(),)]
+    offset = office.run()
+    office.deliver()
+    failed = office.progress(offset)
+    assert (failed.status, failed.attempts, failed.code) == ("failed", 1, "model_unauthorized")
+    assert of(TurnPostponed, office.log()) == []
+
+
+def test_a_message_of_another_door_fails_at_once_as_ever(office: Office) -> None:
+    office.fail()
+    office.customer("hello")
+    office.deliver()
+    assert [e.code for e in of(TurnFailed, office.log())] == ["model_rate_limited"]
+
+
+def test_each_pause_is_longer_than_the_one_before() -> None:
+    def pause(failed: int) -> float:
+        turn = Turn("t", (Waiting(0, "enqueue", tries=9, failed=failed),))
+        return again_at(turn, 0, 0.5) / 1000
+
+    assert [pause(n) for n in range(5)] == [5, 20, 80, 320, 900]
+    assert pause(0) == FIRST_PAUSE
+    assert pause(8) == 0
+
+
+def test_the_order_is_kept_while_one_is_tried_again(office: Office) -> None:
+    office.fail()
+    office.run("first")
+    office.run("second")
+    office.deliver()
+    office.after(PATIENT)
+    office.after(1)
+    asked = [[item.text for item in request.items][-1] for request in office.model.asked]
+    assert asked == ["first", "first", "second"]
+
+
+# --- given up ------------------------------------------------------------------------------------
+
+
+def test_what_nobody_has_begun_with_by_its_time_is_given_up(office: Office) -> None:
+    offset = office.run(not_after=office.clock.now() + 1_000)
+    office.clock.sleep(2)
+    office.deliver()
+    late = office.progress(offset)
+    assert (late.status, late.code, late.attempts) == ("failed", "expired", 0)
+    assert office.model.asked == []
+
+
+def test_what_was_begun_with_in_time_is_not(office: Office) -> None:
+    office.fail()
+    offset = office.run(not_after=office.clock.now() + 1_000)
+    office.deliver()
+    office.after(PATIENT)
+    assert office.progress(offset).status == "succeeded"
+
+
+# --- taken back ----------------------------------------------------------------------------------
+
+
+def test_a_queued_run_is_withdrawn(office: Office) -> None:
+    offset = office.run()
+    assert office.cancel(offset)
+    office.deliver()
+    assert office.progress(offset).status == "cancelled"
+    assert office.model.asked == []
+    assert not office.cancel(offset)
+    assert len(of(InputsWithdrawn, office.log())) == 1
+
+
+def test_a_running_one_is_interrupted(office: Office) -> None:
+    offset = office.run()
+    office.model.before = lambda: (
+        office.progress(offset).status == "running" and office.cancel(offset)
+    )
+    office.deliver()
+    assert office.progress(offset).status == "cancelled"
+    assert of(Answered, office.log()) == []
+
+
+def test_what_waits_behind_it_is_begun_with(office: Office) -> None:
+    first, second = office.run("first"), office.run("second")
+    assert office.cancel(first)
+    office.deliver()
+    assert office.progress(second).status == "succeeded"
+
+
+def test_a_run_of_a_session_that_is_gone_is_not_there(office: Office) -> None:
+    offset = office.run()
+    incarnation = office.session.incarnation + 1
+    assert runs.progress(office.ports, SESSION, incarnation, offset) is None
+    with pytest.raises(EventNotFound):
+        runs.cancel(office.ports, SESSION, incarnation, offset, "trace")
+
+
+# --- said anew -----------------------------------------------------------------------------------
+
+
+def test_a_dead_run_can_be_tried_anew_once_its_cause_is_gone(office: Office) -> None:
+    office.fail(9)
+    offset = office.run("do this")
+    for _ in range(6):
+        office.after(900)
+    office.model.scripts = [says("Done.")]
+    again = office.anew(offset)
+    assert office.anew(offset) == again
+    office.deliver()
+    done = office.progress(again)
+    assert (done.status, done.text, done.attempts) == ("succeeded", "Done.", 1)
+    assert office.progress(offset).status == "dead"
+
+
+def test_one_that_is_not_over_cannot(office: Office) -> None:
+    offset = office.run()
+    with pytest.raises(Conflict):
+        office.anew(offset)
+
+
+def test_what_was_given_up_is_not_given_up_at_once_again(office: Office) -> None:
+    offset = office.run(not_after=office.clock.now() + 1_000)
+    office.clock.sleep(2)
+    office.deliver()
+    assert len(of(InputsFailed, office.log())) == 1
+    again = office.anew(offset)
+    office.deliver()
+    assert office.progress(again).status == "succeeded"
+
+
+def test_what_is_left_to_people_has_succeeded(office: Office) -> None:
+    from cueline.engine.modes import change_mode
+
+    change_mode(office.ports, office.session, "manual", "trace")
+    taken = office.put(Input(texts=("hello",), origin="trg"))
+    assert isinstance(taken, Accepted)
+    assert office.progress(taken.offset).status == "succeeded"
