@@ -3,6 +3,15 @@
 Nothing outlives the process. Safe to use from several threads.
 """
 
+from cueline.adapters.memory.background import (
+    MemoryBus,
+    MemoryDeliveries,
+    MemoryFirings,
+    MemoryKeptSessions,
+    MemoryRuns,
+    MemoryTriggers,
+    memory_background,
+)
 from cueline.adapters.memory.connections import MemoryConnections
 from cueline.adapters.memory.log import MemoryBeats, MemoryLog, MemorySweeper
 from cueline.adapters.memory.records import (
@@ -20,16 +29,23 @@ from cueline.engine.ports import Clock, Ports
 __all__ = [
     "MemoryAgents",
     "MemoryBeats",
+    "MemoryBus",
     "MemoryConnections",
     "MemoryCustomers",
+    "MemoryDeliveries",
+    "MemoryFirings",
+    "MemoryKeptSessions",
     "MemoryKeys",
     "MemoryLog",
+    "MemoryRuns",
     "MemorySchedules",
     "MemorySessions",
     "MemorySpending",
     "MemorySweeper",
+    "MemoryTriggers",
     "MemoryWakeUps",
     "Store",
+    "memory_background",
     "memory_ports",
 ]
 
