@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from cueline.adapters.dynamodb import items
-from cueline.engine.listeners import GRANTS, LONGEST_CONNECTION, Connection, Connections
+from cueline.engine.listeners import (
+    GRANTS,
+    LONGEST_CONNECTION,
+    RESUME_PAUSE,
+    Connection,
+    Connections,
+)
 from cueline.errors import Unavailable
 from tests.contract.backends import (
     BACKENDS,
@@ -356,3 +362,25 @@ def ttls(table: Backend) -> dict[str, int]:
     assert table.client
     found = table.client.scan(TableName=TABLE)["Items"]
     return {items.sk_of(item): items.expires_in(item) for item in found}
+
+
+def test_a_connection_resumes_once_within_the_pause(connections: Connections) -> None:
+    told = opened(connections)
+    assert connections.resumes(told, NOW + 1)
+    assert not connections.resumes(told, NOW + RESUME_PAUSE)
+    assert connections.resumes(told, NOW + RESUME_PAUSE + 1)
+    assert connections.get(told.id, NOW) == told
+    connections.remove(told)
+    assert not connections.resumes(told, NOW + 9 * RESUME_PAUSE)
+    assert connections.get(told.id, NOW) is None
+    assert not connections.resumes(replace(told, id=""), NOW)
+
+
+@pytest.mark.parametrize("kind", list(BACKENDS))
+def test_of_many_who_resume_at_once_one_does(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    atomic_calls(monkeypatch)
+    with BACKENDS[kind]() as backend:
+        told = opened(backend.connections)
+        resumed: list[bool] = []
+        in_threads(lambda _: resumed.append(backend.connections.resumes(told, NOW + 1)), count=8)
+    assert sorted(resumed) == [*[False] * 7, True]

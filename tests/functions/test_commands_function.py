@@ -260,7 +260,9 @@ def test_resume_has_the_connection_told_from_there_and_may_be_repeated(talk: Com
     connection = talk.open()
     assert connection
     first = talk.acked(resume(-1))
+    talk.backend.clock.sleep(2)
     again = talk.acked({**resume(0), "command_id": "c1"})
+    talk.backend.clock.sleep(2)
     third = talk.acked({**resume(0), "command_id": "c1"})
     assert [a["status"] for a in (first, again, third)] == ["applied"] * 3
     assert [a["offset"] for a in (first, again, third)] == [1, 2, 3]
@@ -268,6 +270,43 @@ def test_resume_has_the_connection_told_from_there_and_may_be_repeated(talk: Com
     assert talk.listening()[1:] == [
         Listening(connection=ID, after=after, until=until) for after in (-1, 0, 0)
     ]
+
+
+def test_a_connection_resumes_once_in_two_seconds_and_holds_up_no_other(either: Commanded) -> None:
+    either.offer(f"{SESSION}.next")
+    assert either.connect(f"{SESSION}.next.s-e_cret", "next") == 200
+    either.acked(resume(-1))
+    before = len(either.listening())
+    for pause in (0, 1.999):
+        either.backend.clock.sleep(pause)
+        error = either.refused({**resume(-1), "command_id": "c1"})
+        assert (error["code"], error["param"]) == ("too_many_requests", None)
+        assert (error["retryable"], error["command_id"]) == (True, "c1")
+        assert "once in 2 seconds" in error["message"]
+    assert len(either.listening()) == before
+    assert either.acked(resume(-1), "next")["status"] == "applied"
+    assert either.acked(message())["status"] == "accepted"
+    either.backend.clock.sleep(0.001)
+    assert either.acked(resume(-1))["status"] == "applied"
+
+
+def test_of_many_resumes_at_once_one_is_done(
+    either: Commanded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    atomic_calls(monkeypatch)
+
+    def send(_: int) -> None:
+        either.send(resume(-1))
+
+    in_threads(send, count=8)
+    came = sorted(frame["event"] for frame in either.sockets.told(GATEWAY))
+    assert came == ["command_ack", *["command_error"] * 7]
+    assert len(either.listening()) == 2
+
+
+def test_a_resume_that_nobody_could_have_heard_costs_no_other(talk: Commanded) -> None:
+    assert talk.refused(resume(7))["code"] == "invalid_command"
+    assert talk.acked(resume(0))["status"] == "applied"
 
 
 def test_nobody_can_have_heard_what_is_not_there_yet(talk: Commanded) -> None:

@@ -18,7 +18,7 @@ WORDS = [
 ]
 CODES = {
     *("invalid_json", "invalid_frame", "too_large", "invalid_command", "unknown_command"),
-    *("not_supported", "command_id_reused", "too_many_pending"),
+    *("not_supported", "command_id_reused", "too_many_pending", "too_many_requests"),
 }
 names = st.sampled_from(WORDS) | st.text(max_size=5)
 atoms = (

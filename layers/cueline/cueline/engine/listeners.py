@@ -9,6 +9,8 @@ GRANTS: tuple[Grant, ...] = ("user_messages", "system_messages", "settings")
 """All that a connection may be allowed to send."""
 LONGEST_CONNECTION = 2 * 60 * 60
 """Seconds after which the gateway ends every connection."""
+RESUME_PAUSE = 2_000
+"""Milliseconds that a connection lets pass before it asks again for what it has missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,10 @@ class Connections(Protocol):
 
         What only its begin needed, the ticket and `opening`, is not kept any longer.
         """
+
+    def resumes(self, connection: Connection, now: int) -> bool:
+        """Notes that it is told again what it has missed, which costs much: of many who ask within
+        `RESUME_PAUSE` one may. False too where it is gone, or this was done and not heard of."""
 
     def mark_closing(self, connection: Connection) -> None:
         """Does nothing where it is gone."""

@@ -24,7 +24,7 @@ from cueline.adapters.dynamodb.records import (
     socket_key,
     socket_to_item,
 )
-from cueline.engine.listeners import Connection
+from cueline.engine.listeners import RESUME_PAUSE, Connection
 from cueline.engine.ports import Clock
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ FITS = "ticket = :ticket"
 """True where the secret is the one that it was offered with."""
 THERE = "attribute_exists(pk)"
 NOT_CLOSING = "attribute_not_exists(closing)"
+RESTED = "(attribute_not_exists(resumed_at) OR resumed_at <= :rested)"
+"""True where it was not told again just now what it had missed."""
 NOT_TAKEN = "(attribute_not_exists(gateway) OR gateway = :gateway)"
 """True where nobody has opened it, but an earlier try of this very write, whose answer was lost."""
 
@@ -140,6 +142,27 @@ class DynamoConnections:
         except ConditionFailed:
             return None
         return connection_from_item(answer["Attributes"])
+
+    def resumes(self, connection: Connection, now: int) -> bool:
+        if not (key := connection_key(connection.id)):
+            return False
+        try:
+            settled(
+                self._clock,
+                lambda: self._client.update_item(
+                    TableName=self._table,
+                    Key=key,
+                    UpdateExpression="SET resumed_at = :now",
+                    ConditionExpression=f"{LIVE} AND {RESTED}",
+                    ExpressionAttributeValues={
+                        ":now": number(now),
+                        ":rested": number(now - RESUME_PAUSE),
+                    },
+                ),
+            )
+        except ConditionFailed:
+            return False
+        return True
 
     def mark_closing(self, connection: Connection) -> None:
         if not (key := connection_key(connection.id)):

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cueline.engine.listeners import Connection
+from cueline.engine.listeners import RESUME_PAUSE, Connection
 from cueline.engine.ports import Clock
 
 
@@ -15,6 +15,8 @@ class MemoryConnections:
         """With their tickets; None once it is told."""
         self._open: dict[str, str] = {}
         """The gateway's id of a WebSocket -> the connection's own."""
+        self._resumed: dict[str, int] = {}
+        """When each was last told again what it had missed."""
 
     def offer(self, connection: Connection, ticket: str) -> None:
         with self._lock:
@@ -63,6 +65,15 @@ class MemoryConnections:
             self._rows[told.id] = told, None
             return told
 
+    def resumes(self, connection: Connection, now: int) -> bool:
+        with self._lock:
+            last = self._resumed.get(connection.id)
+            early = last is not None and now < last + RESUME_PAUSE
+            if early or not self._live(connection.id, now):
+                return False
+            self._resumed[connection.id] = now
+            return True
+
     def mark_closing(self, connection: Connection) -> None:
         with self._lock:
             if row := self._rows.get(connection.id):
@@ -72,6 +83,7 @@ class MemoryConnections:
         with self._lock:
             if row := self._rows.pop(connection.id, None):
                 self._open.pop(row[0].gateway, None)
+                self._resumed.pop(connection.id, None)
 
     def _live(self, connection: str, now: int) -> Connection | None:
         found, _ = self._rows.get(connection, (None, ""))

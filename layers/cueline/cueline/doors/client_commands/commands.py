@@ -30,7 +30,7 @@ from cueline.doors.client_commands.wire import (
 from cueline.doors.idempotency import digest
 from cueline.engine.accept import Arrival, accept
 from cueline.engine.append import IdempotencyKey, Writer
-from cueline.engine.listeners import Connection, Grant
+from cueline.engine.listeners import RESUME_PAUSE, Connection, Grant
 from cueline.engine.ports import Ports
 from cueline.engine.posting import put
 from cueline.engine.settings import change_settings
@@ -153,7 +153,14 @@ def _resume(entered: Entered, command: Command, asked: Resume) -> str:
     if asked.after > newest:
         why = f"`data.after` is above the newest offset of this session, which is {newest}."
         raise CommandError("invalid_command", why, "data.after")
-    offset = listen(entered, asked.after, entered.connection.expires_at)
+    connection, now = entered.connection, entered.ports.clock.now()
+    if not entered.realtime.connections.resumes(connection, now):
+        why = (
+            f"A connection may resume once in {RESUME_PAUSE // 1000} seconds. What it asked for "
+            "before is on its way; send this again later if you still need it."
+        )
+        raise CommandError("too_many_requests", why, retryable=True)
+    offset = listen(entered, asked.after, connection.expires_at)
     return acks.resumes(command, offset)
 
 
