@@ -5,6 +5,8 @@ import pytest
 from cueline.engine import runs
 from cueline.engine.accept import Accepted
 from cueline.engine.append import IdempotencyKey
+from cueline.engine.model import Said
+from cueline.engine.modes import change_mode
 from cueline.engine.postponing import FIRST_PAUSE, again_at
 from cueline.engine.runs import Progress
 from cueline.errors import Conflict, EventNotFound
@@ -31,6 +33,11 @@ class Office(Room):
     def run(self, text: str = "do it", **fields: object) -> int:
         told = {"texts": (text,), "origin": "trg", "tries": 3, **fields}
         return self.put(Input.model_validate(told)).offset
+
+    def asked(self) -> list[str]:
+        """What each call of the model was to answer."""
+        last = [request.items[-1] for request in self.model.asked]
+        return [item.text for item in last if isinstance(item, Said)]
 
     def progress(self, offset: int) -> Progress:
         found = runs.progress(self.ports, SESSION, self.session.incarnation, offset)
@@ -78,8 +85,7 @@ def test_what_comes_behind_it_keeps_its_place(office: Office) -> None:
     assert office.answers() == []
     office.after(10)
     office.after(1)
-    asked = [[item.text for item in request.items][-1] for request in office.model.asked]
-    assert asked == ["first", "second"]
+    assert office.asked() == ["first", "second"]
 
 
 def test_who_interrupts_does_not_wait_for_it(office: Office) -> None:
@@ -157,8 +163,7 @@ def test_the_order_is_kept_while_one_is_tried_again(office: Office) -> None:
     office.deliver()
     office.after(PATIENT)
     office.after(1)
-    asked = [[item.text for item in request.items][-1] for request in office.model.asked]
-    assert asked == ["first", "first", "second"]
+    assert office.asked() == ["first", "first", "second"]
 
 
 # --- given up ------------------------------------------------------------------------------------
@@ -253,8 +258,6 @@ def test_what_was_given_up_is_not_given_up_at_once_again(office: Office) -> None
 
 
 def test_what_is_left_to_people_has_succeeded(office: Office) -> None:
-    from cueline.engine.modes import change_mode
-
     change_mode(office.ports, office.session, "manual", "trace")
     taken = office.put(Input(texts=("hello",), origin="trg"))
     assert isinstance(taken, Accepted)
