@@ -8,15 +8,20 @@ from pydantic import TypeAdapter
 
 from cueline.log.events import (
     Event,
-    Input,
-    InputKind,
     InputsWithdrawn,
     ModelCalled,
-    Policy,
     TurnInterrupted,
     TurnReady,
 )
 from cueline.log.repeats import Repeatable
+from cueline.log.waiting import Turn, Waiting, trace_of
+
+__all__ = [
+    "MAX_PENDING", "MAX_REMOVED", "MAX_SCHEDULED", "MAX_TRIES", "MOST_TOLD", "Mode", "Quiet", "State",
+    "Turn", "Used", "Waiting", "can_begin", "covered", "given_up", "held_until", "interruption",
+    "next_batch", "not_for_people", "offsets", "overdue", "ready", "state_from_json",
+    "state_to_json", "steering", "superseded", "trace_of", "waiting_asides", "withdrawal",
+]  # fmt: skip
 
 Mode = Literal["auto", "manual"]
 MAX_TRIES = 3
@@ -29,71 +34,6 @@ MAX_SCHEDULED = 20
 """The same of triggers that wait for their time."""
 MAX_REMOVED = 50
 """Stretches of the log that may have been removed, as far as they do not touch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """An input that has not ended, as the state remembers it."""
-
-    offset: int
-    policy: Policy
-    digest: str = ""
-    call: str = ""
-    attended: bool = False
-    kind: InputKind = "message"
-    trace: str = ""
-    begun: bool = False
-    """A turn had taken it, and came to no end."""
-    told: bool = False
-    """That such a turn had begun was told under its trace."""
-    tries: int = 1
-    """As in Input, as are the next two."""
-    not_before: int = 0
-    not_after: int = 0
-    failed: int = 0
-    """Turns of it that failed with something that may pass."""
-
-    @property
-    def asks(self) -> bool:
-        return self.policy != "silent"
-
-    @classmethod
-    def of(cls, offset: int, event: Input) -> "Waiting":
-        return cls(
-            offset,
-            event.policy,
-            event.digest,
-            event.call,
-            event.attended,
-            event.kind,
-            event.trace,
-            tries=event.tries,
-            not_before=event.not_before,
-            not_after=event.not_after,
-        )
-
-    @property
-    def triggers(self) -> bool:
-        """It has the agent speak by itself."""
-        return self.kind in ("plain", "guided", "own")
-
-
-def trace_of(inputs: Iterable[Waiting]) -> str:
-    """The trace of the turn that takes these: that of the newest input that has one."""
-    return next((i.trace for i in reversed(tuple(inputs)) if i.trace), "")
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    id: str
-    inputs: tuple[Waiting, ...]
-    settings: int | None = None
-    """As the state's when it began."""
-
-    @property
-    def trace(self) -> str:
-        """Under which it is told status by status; empty where nobody asks for that."""
-        return trace_of(self.inputs)
 
 
 @dataclass(frozen=True, slots=True)
