@@ -17,11 +17,35 @@ from cueline.log.repeats import Repeatable
 from cueline.log.waiting import Turn, Waiting, trace_of
 
 __all__ = [
-    "MAX_PENDING", "MAX_REMOVED", "MAX_SCHEDULED", "MAX_TRIES", "MOST_TOLD", "Mode", "Quiet",
-    "State", "Turn", "Used", "Waiting", "can_begin", "covered", "given_up", "held_until",
-    "interruption", "next_batch", "not_for_people", "offsets", "overdue", "ready", "state_from_json",
-    "state_to_json", "steering", "superseded", "trace_of", "waiting_asides", "withdrawal",
-]  # fmt: skip
+    "MAX_PENDING",
+    "MAX_REMOVED",
+    "MAX_SCHEDULED",
+    "MAX_TRIES",
+    "MOST_TOLD",
+    "Mode",
+    "Quiet",
+    "State",
+    "Turn",
+    "Used",
+    "Waiting",
+    "can_begin",
+    "covered",
+    "given_up",
+    "held_until",
+    "interruption",
+    "next_batch",
+    "not_for_people",
+    "offsets",
+    "overdue",
+    "ready",
+    "state_from_json",
+    "state_to_json",
+    "steering",
+    "superseded",
+    "trace_of",
+    "waiting_asides",
+    "withdrawal",
+]
 
 Mode = Literal["auto", "manual"]
 MAX_TRIES = 3
