@@ -57,6 +57,11 @@ def scheduler_client() -> "EventBridgeSchedulerClient":
     return cast("EventBridgeSchedulerClient", _client("scheduler"))
 
 
+def events_client() -> Any:
+    """Of EventBridge."""
+    return _client("events")
+
+
 def lambda_client() -> "LambdaClient":
     """For tools: patient, and never sends a call twice, as it may have had its effect."""
     patient = Config(retries={"total_max_attempts": 1}, read_timeout=TOOL_SECONDS)
