@@ -1,21 +1,37 @@
 """What fits: checked in UTF-8 bytes before anything is written."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from cueline.engine.agent import Agent
 from cueline.engine.ports import Customer
 from cueline.errors import InvalidRequest, TooLarge
-from cueline.log.events import events_to_json
+from cueline.log.events import (
+    Answered,
+    Finished,
+    InputsFailed,
+    InputsWithdrawn,
+    ModeChanged,
+    TurnFailed,
+    TurnInterrupted,
+    TurnSuspended,
+    events_to_json,
+)
 from cueline.log.segment import MAX_BYTES, MAX_EVENTS, Segment
 from cueline.log.state import state_to_json
 
 _NO_UTF8 = "The text has a surrogate without its other half."
 _FRAME = 79
 """Bytes of a segment's item that do not vary: attribute names, the sort key, the numbers."""
-_HEARD = 7
-"""Bytes of the attribute `heard`, a number of one digit."""
+FLAGS = ("heard", "ended")
+"""Attributes of a segment by which the table's stream is filtered. Each is the number 1."""
+_FLAG = 2
+"""Bytes of a number of one digit."""
+_ENDS = (
+    *(Answered, Finished, InputsFailed, InputsWithdrawn),
+    *(ModeChanged, TurnFailed, TurnInterrupted, TurnSuspended),
+)
 _MAX_NOTE = 16_384
 """Bytes of one event's metadata, where it has been changed."""
 _MAX_NOTED = 408_000
@@ -43,17 +59,20 @@ def segment_size(
     marks: str = "",
     notes: str = "",
     *,
-    heard: bool = False,
+    flags: Collection[str] = (),
 ) -> int:
     """What the segment takes in the store, as DynamoDB counts an item's names and values."""
     named = (f"marks{marks}" if marks else "") + (f"notes{notes}" if notes else "")
-    more = _HEARD if heard else 0
+    more = sum(len(flag) + _FLAG for flag in flags)
     return _FRAME + more + size(session + events + state + attempt + trace_id + named)
 
 
-def is_heard(segment: Segment) -> bool:
-    """Somebody may listen who is to be told of it."""
-    return segment.state.heard_until > segment.written_at
+def flags_of(segment: Segment) -> tuple[str, ...]:
+    """heard: somebody may listen who is to be told of it; ended: something comes to its end, or to
+    people, in it, which others may want to know."""
+    heard = segment.state.heard_until > segment.written_at
+    ended = any(isinstance(event, _ENDS) for event in segment.events)
+    return tuple(flag for flag, there in zip(FLAGS, (heard, ended), strict=True) if there)
 
 
 def check_note(note: Mapping[str, Any]) -> None:

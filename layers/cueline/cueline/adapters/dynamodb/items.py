@@ -1,4 +1,4 @@
-"""Keys and items of the one table. Only `records`, beside it, knows names of attributes too.
+"""Keys and items of the one table; `background_items` has more. `records` knows attributes too.
 
 `session` below is the global id, `<agent key>.<session key>`.
 
@@ -24,8 +24,8 @@ once it is open there is a second one for it, under `<g>`, the gateway's own id 
 
 A segment is written once, and then only its `marks` and `notes` change: each a JSON object by
 offset, which is there where an event has a mark, or other metadata than it was written with. With
-a mark `erased` its event in `events` is emptied. Where somebody may listen when it is written it
-has `heard`: by that who tells those that listen finds it in the table's stream.
+a mark `erased` its event in `events` is emptied. For the table's stream it has `heard`, where
+somebody may listen as it is written, and `ended`, where an input or a turn ends in it.
 
 A session is in the list of its agent, and in the `shard` (`sessions#0` to `sessions#7`, by a hash
 of its id) that has it for a list of all.
@@ -67,7 +67,7 @@ from cueline.adapters.marks import (
 )
 from cueline.adapters.page_keys import rank
 from cueline.adapters.session_texts import FIELDS, session_fields, session_to_texts
-from cueline.adapters.sizes import is_heard, segment_size, segment_to_json
+from cueline.adapters.sizes import FLAGS, flags_of, segment_size, segment_to_json
 from cueline.log.events import Mark, Recorded, events_from_json, events_to_json
 from cueline.log.segment import Segment, Session, record
 from cueline.log.state import State, state_from_json, state_to_json
@@ -177,7 +177,7 @@ def segment_to_item(session: str, incarnation: int, segment: Segment) -> dict[st
     events, state = segment_to_json(segment)
     marks = {"marks": marks_attribute(segment)} if segment.marks else {}
     notes = {"notes": notes_attribute(segment)} if segment.notes else {}
-    heard = {"heard": number(1)} if is_heard(segment) else {}
+    flags = {flag: number(1) for flag in flags_of(segment)}
     return {
         **key_of(session, segment_sk(incarnation, segment.at)),
         "events": text(events),
@@ -188,7 +188,7 @@ def segment_to_item(session: str, incarnation: int, segment: Segment) -> dict[st
         "trace_id": text(segment.trace_id),
         **marks,
         **notes,
-        **heard,
+        **flags,
     }
 
 
@@ -251,7 +251,7 @@ def size_of(item: Item) -> int:
         item["trace_id"]["S"],
         item["marks"]["S"] if "marks" in item else "",
         item["notes"]["S"] if "notes" in item else "",
-        heard="heard" in item,
+        flags=[flag for flag in FLAGS if flag in item],
     )
 
 

@@ -9,7 +9,7 @@ from cueline.adapters.marks import (
     notes_from_json,
     notes_to_json,
 )
-from cueline.adapters.sizes import is_heard, segment_size, segment_to_json
+from cueline.adapters.sizes import flags_of, segment_size, segment_to_json
 from cueline.engine.agent import Agent
 from cueline.engine.ports import Customer, Key, Spend
 from cueline.log.events import Recorded, events_from_json
@@ -31,7 +31,7 @@ class Stored:
     trace_id: str
     marks: str = ""
     notes: str = ""
-    heard: bool = False
+    flags: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, segment: Segment) -> "Stored":
@@ -44,7 +44,7 @@ class Stored:
             segment.trace_id,
             marks_to_json(segment.marks),
             notes_to_json(segment.notes),
-            is_heard(segment),
+            flags_of(segment),
         )
 
     def at(self, at: int) -> Segment:
@@ -63,7 +63,7 @@ class Stored:
             self.trace_id,
             self.marks,
             self.notes,
-            heard=self.heard,
+            flags=self.flags,
         )
 
     def recorded(self, at: int) -> tuple[Recorded, ...]:
