@@ -31,6 +31,7 @@ PURE = [
         for name in (
             *(
                 "agent",
+                "background",
                 "compaction",
                 "conditions",
                 "limits",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cueline.bootstrap import SHORTEST_SECRET
+from cueline.adapters.secrets import SHORTEST
 from cueline.engine.agent import TOOL_FUNCTIONS, TOOL_SECRETS
 from cueline.settings import Settings
 from local import template
@@ -352,7 +352,7 @@ def test_a_network_is_refused_alike_before_and_after_deployment(network: str, ta
 
 def test_the_secret_that_signs_tokens_is_random_and_long() -> None:
     made = SOURCE["Resources"]["TokenSecret"]["Properties"]["GenerateSecretString"]
-    assert made["PasswordLength"] >= 2 * SHORTEST_SECRET
+    assert made["PasswordLength"] >= 2 * SHORTEST
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cueline import bootstrap
-from cueline.adapters import aws
+from cueline.adapters import aws, secrets
 from cueline.errors import Unavailable
 from tests.clock import FakeClock
 
@@ -33,20 +33,20 @@ def test_it_is_read_once_in_five_minutes(clock: FakeClock, monkeypatch: pytest.M
         return f"{len(asked)}" * 64
 
     monkeypatch.setattr(aws, "secret", secret)
-    assert bootstrap._signing_secret() == bootstrap._signing_secret() == b"1" * 64
+    assert bootstrap.signing_secret() == bootstrap.signing_secret() == b"1" * 64
     clock.ms += 5 * MINUTE
-    assert bootstrap._signing_secret() == b"2" * 64
+    assert bootstrap.signing_secret() == b"2" * 64
     assert asked == ["arn:of-the-secret"] * 2
 
 
-@pytest.mark.parametrize("found", ["", "short", "x" * (bootstrap.SHORTEST_SECRET - 1)])
+@pytest.mark.parametrize("found", ["", "short", "x" * (secrets.SHORTEST - 1)])
 @pytest.mark.usefixtures("clock")
 def test_nothing_is_signed_with_what_can_be_guessed(
     monkeypatch: pytest.MonkeyPatch, found: str
 ) -> None:
     monkeypatch.setattr(aws, "secret", lambda _: found)
     with pytest.raises(Unavailable):
-        bootstrap._signing_secret()
+        bootstrap.signing_secret()
 
 
 @pytest.mark.usefixtures("clock")
@@ -58,7 +58,7 @@ def test_a_secret_that_cannot_be_read_is_no_lasting_failure(
 
     monkeypatch.setattr(aws, "secret", denied)
     with pytest.raises(Unavailable):
-        bootstrap._signing_secret()
+        bootstrap.signing_secret()
     assert "cannot be read" in caplog.text
     monkeypatch.setattr(aws, "secret", lambda _: "s" * 64)
-    assert bootstrap._signing_secret() == b"s" * 64
+    assert bootstrap.signing_secret() == b"s" * 64

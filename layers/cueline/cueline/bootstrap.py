@@ -1,14 +1,11 @@
 """The only place that picks adapters. Everything is made once, when it is first asked for."""
 
-import logging
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from cueline import start
-from cueline.adapters import aws
+from cueline.adapters import aws, secrets
 from cueline.adapters.cached import CachedAgents, CachedKeys
 from cueline.adapters.clock import SystemClock
 from cueline.adapters.dynamodb.agents import DynamoAgents
@@ -28,7 +25,6 @@ from cueline.engine.failures import Failures
 from cueline.engine.listeners import NOBODY
 from cueline.engine.ports import Ports
 from cueline.engine.tools import Toolbox
-from cueline.errors import ModelError, Unavailable, unexpected
 from cueline.settings import Settings, from_environment
 
 if TYPE_CHECKING:
@@ -40,6 +36,7 @@ if TYPE_CHECKING:
     from cueline.doors.client_commands.broadcast import Broadcast
     from cueline.doors.client_commands.realtime import Realtime
     from cueline.doors.triggered_responses.following import Following
+    from cueline.engine.background import Background
     from cueline.engine.limits import Limits
     from cueline.engine.listeners import Listeners, Speech
     from cueline.engine.model import Model
@@ -49,13 +46,9 @@ __all__ = ["heard_segment", "session_from_item", "wake_up_from_json"]
 
 start.imported()
 
-logger = logging.getLogger(__name__)
-
 KEY_SECONDS = 60.0
 MODEL_SECONDS = 300.0
 SECRET_SECONDS = 300.0
-SHORTEST_SECRET = 32
-"""Bytes. Whoever guesses the secret that signs tokens comes in."""
 IDLE_SECONDS = 50.0
 """Without a byte from the provider. Less than a caller in JSON waits, so that it hears of it."""
 
@@ -152,6 +145,33 @@ def realtime() -> "Realtime":
 
 @cache
 @start.nothing_collected()
+def background() -> "Background":
+    """What door 4 stands on beside the ports of all."""
+    from cueline.adapters.bus import EventBridgeBus
+    from cueline.adapters.dynamodb import background as dynamo
+    from cueline.adapters.firings import EventBridgeFirings
+    from cueline.engine.background import Background
+
+    given = settings()
+    stored = _dynamodb(), given.table_name, ports().clock
+    return Background(
+        triggers=dynamo.DynamoTriggers(*stored),
+        kept=dynamo.DynamoKeptSessions(*stored),
+        runs=dynamo.DynamoRuns(*stored),
+        deliveries=dynamo.DynamoDeliveries(*stored),
+        firings=EventBridgeFirings(
+            cache(aws.scheduler_client),
+            given.schedule_group,
+            given.schedule_role_arn,
+            given.intake_arn,
+            given.schedules_failed_arn,
+        ),
+        bus=EventBridgeBus(cache(aws.events_client), given.bus_name),
+    )
+
+
+@cache
+@start.nothing_collected()
 def sockets_client() -> "ApiGatewayManagementApiClient":
     return aws.sockets_client(settings().sockets_url)
 
@@ -235,15 +255,7 @@ def _model(_: int) -> "Model":
 def _api_key(given: Settings) -> str:
     """From Secrets Manager on AWS, from the environment elsewhere; some servers need none."""
     if given.model_secret_arn:
-        try:
-            return aws.secret(given.model_secret_arn)
-        except (BotoCoreError, ClientError) as error:
-            logger.warning("The model's secret cannot be read", extra=unexpected(error))
-            raise ModelError(
-                "model_unauthorized",
-                "This deployment cannot read the secret with its model provider's key.",
-                retryable=False,
-            ) from None
+        return secrets.of_model(given.model_secret_arn)
     return given.openai_api_key.get_secret_value() or "none"
 
 
@@ -268,7 +280,7 @@ def access() -> Access | None:
     """None where access is not checked."""
     if settings().auth == "off":
         return None
-    return Access(ports().keys, ports().clock, _signing_secret)
+    return Access(ports().keys, ports().clock, signing_secret)
 
 
 @cache
@@ -276,18 +288,11 @@ def cors() -> Cors:
     return Cors(settings().allowed_origins)
 
 
-def _signing_secret() -> bytes:
+def signing_secret() -> bytes:
+    """Signs access tokens; from it the secrets of triggers are derived. Raises Unavailable."""
     return _read_signing_secret(int(ports().clock.monotonic() // SECRET_SECONDS))
 
 
 @lru_cache(maxsize=1)
 def _read_signing_secret(_: int) -> bytes:
-    try:
-        secret = aws.secret(settings().token_secret_arn).encode()
-    except (BotoCoreError, ClientError) as error:
-        logger.warning("The secret that signs tokens cannot be read", extra=unexpected(error))
-        raise Unavailable("Access tokens cannot be checked at the moment.") from None
-    if len(secret) < SHORTEST_SECRET:
-        logger.error("The secret that signs tokens is too short")
-        raise Unavailable("Access tokens cannot be checked at the moment.")
-    return secret
+    return secrets.of_signing(settings().token_secret_arn)
