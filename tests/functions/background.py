@@ -36,8 +36,9 @@ def background(clock: FakeClock) -> Background:
 @pytest.fixture
 def agents(ports: Ports) -> None:
     """Two, `a` and `b`."""
+    now = ports.clock.now()
     for key in ("a", "b"):
-        ports.agents.create(Agent(key=key, name=key.upper(), model="m"))
+        ports.agents.create(Agent(key=key, name=key.upper(), model="m", created_at=now, updated_at=now))
 
 
 @pytest.fixture

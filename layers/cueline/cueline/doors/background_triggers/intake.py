@@ -1,0 +1,247 @@
+"""An event that somebody may send: into a session's log, once, and its run written down.
+
+For events from everywhere: HTTP, a queue, the bus, schedules, and by hand. What is answered is in
+the log, and somebody will look at it. Where this stops half way, or its answer is lost, a sender
+who names the delivery by a key may send it again until it is answered; one who names none, and
+sends again, sends another event.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+from cueline.doors.background_triggers.event_body import Contact, Delivered
+from cueline.doors.idempotency import digest
+from cueline.engine import sessions
+from cueline.engine.accept import BUSY_RETRY_AFTER, Accepted, Arrival, Repeated, accept
+from cueline.engine.append import IdempotencyKey, Writer
+from cueline.engine.background import Background, BackgroundTrigger, Kept, Run
+from cueline.engine.ports import Customer, Ports
+from cueline.engine.window import event_at
+from cueline.errors import (
+    AgentNotFound,
+    Conflict,
+    Forbidden,
+    SessionExists,
+    SessionNotFound,
+    TurnRunning,
+    Unavailable,
+)
+from cueline.log.events import Input
+from cueline.log.segment import GUEST, Session, Tail
+from cueline.log.triggers import Participant
+
+DAY = 86_400_000
+"""Milliseconds that a session is gone on with where its trigger does not say how long."""
+TRIES = 5
+"""How often sessions may be deleted just before they are told something."""
+REFUSING = ("reject", "skip")
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What is answered."""
+
+    run: Run | None
+    """None where nothing comes of the event."""
+    status: Literal["queued", "skipped"]
+    conversation: str
+    """The id of its session."""
+    repeated: bool = False
+    """It had been taken in before."""
+
+
+def take(
+    ports: Ports,
+    background: Background,
+    trigger: BackgroundTrigger,
+    event: Delivered,
+    lease: int,
+    trace_id: str,
+) -> Taken:
+    """Its sender is known, and may send it.
+
+    Raises Conflict where the trigger is paused, has no agent (any more), or refuses events while a
+    turn is open; IdempotencyKeyReused, ContentTooLarge, TooManyPending, Forbidden, Unavailable.
+    """
+    if trigger.paused:
+        raise Conflict(f"This trigger is paused: {trigger.paused}")
+    if not trigger.agent_key:
+        raise Conflict("This trigger has no agent yet; give it a `botId`.")
+    intake = _Intake(ports, background, trigger, event, event.texts(trigger.text), lease, trace_id)
+    for _ in range(TRIES):
+        try:
+            return intake.taken()
+        except SessionNotFound:
+            continue  # it was deleted under our hands
+    raise Unavailable("The sessions of this trigger are being deleted; try again.")
+
+
+def run_of(trigger: str, session: str, incarnation: int, offset: int, written_at: int) -> Run:
+    """The run of the input at this place; whoever says it again says the same."""
+    place = hashlib.sha256(f"{session}.{incarnation}".encode()).hexdigest()[:8]
+    name = f"run_{written_at:011x}{place}{offset:x}"
+    return Run(trigger, name, session, incarnation, offset, created_at=written_at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Intake:
+    ports: Ports
+    background: Background
+    trigger: BackgroundTrigger
+    event: Delivered
+    texts: tuple[str, ...]
+    lease: int
+    trace_id: str
+
+    def taken(self) -> Taken:
+        """Raises SessionNotFound where the session ends at the same time."""
+        place, found = self._place()
+        tail = found or self.ports.log.tail(place)
+        if _is_deleted(tail):
+            # Only a repeat comes here, and what became of the event went with its session.
+            return Taken(None, "skipped", place, repeated=True)
+        session = tail.live(self.ports.clock.now())
+        if not session:
+            session = self._made(place)
+            tail = self.ports.log.tail(place)
+        if not session.enabled:
+            raise Forbidden(f"The session {session.id!r} is disabled; enable it to go on.")
+        return self._told(session, tail)
+
+    # --- which session ---------------------------------------------------------------------------
+
+    def _place(self) -> tuple[str, Tail | None]:
+        """The id of the session that is told, and its tail, where that has been read already.
+
+        A delivery is told to one session only, whatever becomes of that: so its repeat finds it,
+        though the trigger may go on with another one, or with another agent, by then.
+        """
+        place, tail = self._kept()
+        if not self.event.key:
+            return place, tail
+        event, now = self.event, self.ports.clock.now()
+        deliveries = self.background.deliveries
+        first = deliveries.claim(self.trigger.id, event.key, event.digest, place, now)
+        return first, tail if first == place else None
+
+    def _kept(self) -> tuple[str, Tail | None]:
+        """The session that is gone on with; a new one, not made yet, where there is none."""
+        clock, trigger = self.ports.clock, self.trigger
+        duration = trigger.session_duration
+        seed = self.event.session or self.event.contact.key
+        if duration == 0 or not seed:
+            return f"{trigger.agent_key}.{clock.id()}", None
+        lasts = DAY if duration is None else duration
+        over = ""
+        for _ in range(TRIES):
+            now = clock.now()
+            new = Kept(trigger.id, digest("session", seed), clock.id(), now + lasts)
+            key = self.background.kept.claim(new, now, over).session_key
+            place = f"{trigger.agent_key}.{key}"
+            tail = self.ports.log.tail(place)
+            if not _is_deleted(tail):
+                return place, tail
+            over = key
+        raise SessionNotFound(seed)
+
+    def _made(self, place: str) -> Session:
+        """By this event, or by another one that comes at the same time. Raises Conflict."""
+        trigger, contact = self.trigger, self.event.contact
+        agent, _, key = place.partition(".")
+        new = Session(
+            agent_key=agent,
+            session_key=key,
+            incarnation=0,
+            name=trigger.name,
+            created_at=0,
+            description=trigger.description or None,
+            metadata={"app": "trigger", "trigger": {"integrationId": trigger.id}},
+            customer=self._customer(contact) if contact.key else GUEST,
+        )
+        try:
+            return sessions.create(self.ports, new, self.trace_id)
+        except SessionExists:
+            return sessions.find(self.ports, agent, key)[0]
+        except AgentNotFound:
+            raise Conflict(f"The agent {agent!r} of this trigger is not there any more.") from None
+
+    def _customer(self, contact: Contact) -> str:
+        """It is there before its session is: of many who make it one does, and all are content."""
+        customers = self.ports.customers
+        if not customers.get(contact.fingerprint):
+            customers.create(customer_of(contact, self.ports.clock.now()))
+        return contact.fingerprint
+
+    # --- what it is told -------------------------------------------------------------------------
+
+    def _told(self, session: Session, tail: Tail) -> Taken:
+        event = self.event
+        key = IdempotencyKey(event.key, event.digest) if event.key else None
+        writer = Writer(self.ports.log, self.ports.clock, session.id, self.trace_id)
+        refusing = self.trigger.policy in REFUSING
+        try:
+            if refusing:
+                _check_idle(writer, tail, key)
+            arrival = Arrival(self._input(), queues=not refusing, key=key)
+            accepted = accept(self.ports, writer, tail, arrival, self.lease, hosts=False)
+        except TurnRunning:
+            if self.trigger.policy == "skip":
+                return Taken(None, "skipped", session.id)
+            raise
+        run = self._run(session, accepted)
+        self.background.runs.put(run)
+        return Taken(run, "queued", session.id, repeated=isinstance(accepted, Repeated))
+
+    def _input(self) -> Input:
+        trigger, contact = self.trigger, self.event.contact
+        ready = self.ports.clock.now() + 1000 * trigger.delay
+        who = contact.name or contact.key
+        policy = trigger.policy
+        return Input(
+            policy="enqueue" if policy in ("reject", "skip") else policy,
+            texts=self.texts,
+            caller=trigger.caller,
+            participant=Participant(id=contact.fingerprint, display_name=who) if who else None,
+            origin=trigger.id,
+            tries=trigger.tries,
+            not_before=ready if trigger.delay else 0,
+            not_after=ready + 1000 * trigger.max_age if trigger.max_age else 0,
+        )
+
+    def _run(self, session: Session, accepted: Accepted | Repeated) -> Run:
+        offset = accepted.offset
+        if isinstance(accepted, Accepted):
+            written_at = accepted.segment.written_at
+        else:
+            found = event_at(self.ports.log, session.id, session.incarnation, offset)
+            if not found:
+                raise SessionNotFound(session.session_key)
+            written_at = found.created_at
+        return run_of(self.trigger.id, session.id, session.incarnation, offset, written_at)
+
+
+def customer_of(contact: Contact, now: int) -> Customer:
+    told = {"name": contact.name, "email": contact.email, "phone": contact.phone}
+    known = {name: value for name, value in told.items() if value}
+    return Customer(contact.fingerprint, contact.name or contact.key, now, known)
+
+
+def _is_deleted(tail: Tail) -> bool:
+    """It has been there, and is no more; of one that is being made there is META at least."""
+    head = tail.head
+    return head.state.deleted or (head.incarnation > 0 and not tail.session)
+
+
+def _check_idle(writer: Writer, tail: Tail, key: IdempotencyKey | None) -> None:
+    """What waits already will be answered before this. Raises TurnRunning.
+
+    Where both come at the same moment, they wait for one another.
+    """
+    waiting = [i for i in tail.head.state.pending if i.asks]
+    if waiting and writer.known(tail.head.incarnation, key) is None:
+        raise TurnRunning(
+            "This session has another event to answer. Send this one again later.",
+            turn="",
+            retry_after=BUSY_RETRY_AFTER,
+        )
