@@ -106,10 +106,14 @@ def parse(schedule: str, timezone: str, anchor: int) -> Schedule:
     raise _invalid("schedule", _HOW)
 
 
+def next_at(trigger: BackgroundTrigger, now: int) -> int:
+    """When it is fired next, in ms since 1970; 0 is never. Raises InvalidRequest."""
+    return 0 if trigger.paused else _schedule_of(trigger).next(now)
+
+
 def planned(trigger: BackgroundTrigger, now: int) -> BackgroundTrigger:
     """With `next_at` as it is from now on. Raises InvalidRequest."""
-    schedule = _schedule_of(trigger)
-    return replace(trigger, next_at=0 if trigger.paused else schedule.next(now))
+    return replace(trigger, next_at=next_at(trigger, now))
 
 
 def arm(background: Background, trigger: BackgroundTrigger, now: int) -> BackgroundTrigger:
