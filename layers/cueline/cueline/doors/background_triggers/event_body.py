@@ -90,8 +90,9 @@ def delivered(
     if len(raw) > MAX_EVENT:
         raise ContentTooLarge(f"The event is larger than {MAX_EVENT // 1024} KB.")
     given = _object(raw)
+    fields = given or {}
     asked = {name: values[-1] for name, values in query.items() if values}
-    person = given.get("contact")
+    person = fields.get("contact")
     inside = person if isinstance(person, dict) else {}
     contact = {}
     for name in _LONGEST:
@@ -100,9 +101,9 @@ def delivered(
         contact[name] = next(filter(None, map(_word, values)), "")
     key = delivery_key(trigger, headers)
     return Delivered(
-        text=_word(asked.get("text")) or _word(given.get("text")),
-        body=raw.decode("utf-8", "replace"),
-        session=_word(asked.get("session")) or _word(given.get("session")),
+        text=_word(asked.get("text")) or _word(fields.get("text")),
+        body="" if given == {} else raw.decode("utf-8", "replace"),
+        session=_word(asked.get("session")) or _word(fields.get("session")),
         contact=contact_of(contact),
         key=key,
         digest=_digest(method, query, raw) if key else "",
@@ -134,12 +135,12 @@ def contact_of(given: Mapping[str, str]) -> Contact:
     return Contact(given.get("name", ""), email, given.get("phone", ""))
 
 
-def _object(raw: bytes) -> dict[str, Any]:
-    """What is no JSON object is text, and that whole."""
+def _object(raw: bytes) -> dict[str, Any] | None:
+    """None is what is no JSON object: text, and that whole."""
     try:
         return object_in(raw)
     except InvalidRequest:
-        return {}
+        return None
 
 
 def _word(value: Any) -> str:

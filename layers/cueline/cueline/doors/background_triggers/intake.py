@@ -170,7 +170,10 @@ class _Intake:
         """It is there before its session is: of many who make it one does, and all are content."""
         customers = self.ports.customers
         if not customers.get(contact.fingerprint):
-            customers.create(customer_of(contact, self.ports.clock.now()))
+            told = {"email": contact.email, "phone": contact.phone}
+            known = {name: value for name, value in told.items() if value}
+            name, now = contact.name or contact.key, self.ports.clock.now()
+            customers.create(Customer(contact.fingerprint, name, now, known))
         return contact.fingerprint
 
     # --- what it is told -------------------------------------------------------------------------
@@ -219,12 +222,6 @@ class _Intake:
                 raise SessionNotFound(session.session_key)
             written_at = found.created_at
         return run_of(self.trigger.id, session.id, session.incarnation, offset, written_at)
-
-
-def customer_of(contact: Contact, now: int) -> Customer:
-    told = {"name": contact.name, "email": contact.email, "phone": contact.phone}
-    known = {name: value for name, value in told.items() if value}
-    return Customer(contact.fingerprint, contact.name or contact.key, now, known)
 
 
 def _is_deleted(tail: Tail) -> bool:
