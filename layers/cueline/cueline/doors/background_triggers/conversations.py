@@ -68,7 +68,7 @@ def contact_of(session: Session) -> str | None:
 
 def to_wire(session: Session, tail: Tail) -> Fields:
     contact = contact_of(session)
-    titled = session.name != session.session_key
+    titled = session.name not in ("", session.session_key)
     return {
         "id": session.id,
         **({"name": session.name} if titled else {}),
