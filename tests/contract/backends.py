@@ -19,6 +19,7 @@ from moto import mock_aws
 from moto.dynamodb.responses import DynamoHandler
 
 from cueline.adapters.aws import client_config
+from cueline.adapters.bus import EventBridgeBus
 from cueline.adapters.dynamodb import (
     DynamoAgents,
     DynamoBeats,
@@ -29,18 +30,28 @@ from cueline.adapters.dynamodb import (
     DynamoSpending,
     DynamoSweeper,
 )
+from cueline.adapters.dynamodb.background import (
+    DynamoDeliveries,
+    DynamoKeptSessions,
+    DynamoRuns,
+    DynamoTriggers,
+)
 from cueline.adapters.dynamodb.connections import DynamoConnections
 from cueline.adapters.dynamodb.items import Item, segment_to_item
+from cueline.adapters.firings import EventBridgeFirings
 from cueline.adapters.memory import (
     MemoryConnections,
+    MemoryFirings,
     MemoryLog,
     MemorySchedules,
     MemoryWakeUps,
+    memory_background,
     memory_ports,
 )
 from cueline.adapters.schedules import EventBridgeSchedules
 from cueline.adapters.sqs import SqsWakeUps, wake_up_from_json
 from cueline.engine.agent import Agent
+from cueline.engine.background import Background
 from cueline.engine.listeners import Connections
 from cueline.engine.ports import Ports, WakeUp
 from cueline.errors import Unavailable
@@ -62,9 +73,11 @@ cut       it is lost, and so is the connection: the caller gets Unavailable
 """
 
 TABLE = "cueline"
+BUS = "cueline-bus"
 SCHEDULES = "cueline-schedules"
 ROLE_ARN = "arn:aws:iam::123456789012:role/cueline-schedules"
 QUEUE_ARN = "arn:aws:sqs:eu-central-1:123456789012:wake-ups"
+INTAKE_ARN = "arn:aws:sqs:eu-central-1:123456789012:intake"
 FAILED_ARN = "arn:aws:sqs:eu-central-1:123456789012:schedules-failed"
 SESSION = "support.s1"
 
@@ -73,6 +86,7 @@ SESSION = "support.s1"
 class Backend:
     ports: Ports
     connections: Connections
+    background: Background
     clock: FakeClock
     client: "DynamoDBClient | None"
     received: Callable[[], list[WakeUp]]
@@ -81,6 +95,8 @@ class Backend:
     """Incarnation, offset and events of SESSION's segments; its beats and keys, at offset -1."""
     waiting: Callable[[], dict[str, tuple[int, WakeUp]]]
     """The schedules whose time has not come: by name, when in ms, and what they send."""
+    firings: Callable[[], dict[str, tuple[str, str, str]]]
+    """Those that were made: by name, the expression, the timezone, and what they send."""
     calls: list[str] = field(default_factory=list)
     """Names of the DynamoDB calls so far, each attempt counted."""
 
@@ -117,7 +133,17 @@ def memory() -> Iterator[Backend]:
         made = ports.schedules.waiting.items()
         return {name: (when, wake_up_from_json(body)) for name, (when, body) in made}
 
-    yield Backend(ports, MemoryConnections(clock), clock, None, wake_ups.drain, kept, waiting)
+    background = memory_background(clock)
+
+    def firings() -> dict[str, tuple[str, str, str]]:
+        assert isinstance(background.firings, MemoryFirings)
+        return background.firings.made
+
+    connections = MemoryConnections(clock)
+    yield Backend(
+        *(ports, connections, background, clock, None),
+        *(wake_ups.drain, kept, waiting, firings),
+    )
 
 
 @contextmanager
@@ -163,8 +189,25 @@ def dynamodb() -> Iterator[Backend]:
             made = scheduler.list_schedules(GroupName=SCHEDULES)["Schedules"]
             return {one["Name"]: _scheduled(scheduler, one["Name"]) for one in made}
 
+        def firings() -> dict[str, tuple[str, str, str]]:
+            made = scheduler.list_schedules(GroupName=SCHEDULES)["Schedules"]
+            return {one["Name"]: _fired(scheduler, one["Name"]) for one in made}
+
+        background = Background(
+            triggers=DynamoTriggers(client, TABLE, clock),
+            kept=DynamoKeptSessions(client, TABLE, clock),
+            runs=DynamoRuns(client, TABLE, clock),
+            deliveries=DynamoDeliveries(client, TABLE, clock),
+            firings=EventBridgeFirings(
+                lambda: scheduler, SCHEDULES, ROLE_ARN, INTAKE_ARN, FAILED_ARN
+            ),
+            bus=EventBridgeBus(lambda: None, ""),
+        )
         connections = DynamoConnections(client, TABLE, clock)
-        backend = Backend(ports, connections, clock, client, received, kept, waiting)
+        backend = Backend(
+            *(ports, connections, background, clock, client),
+            *(received, kept, waiting, firings),
+        )
 
         def count(event_name: str, **_: object) -> None:
             backend.calls.append(event_name.rpartition(".")[2])
@@ -197,6 +240,12 @@ def scheduler_client() -> "EventBridgeSchedulerClient":
 def _scheduled(client: "EventBridgeSchedulerClient", name: str) -> tuple[int, WakeUp]:
     made = client.get_schedule(GroupName=SCHEDULES, Name=name)
     return time_in(made["ScheduleExpression"]), wake_up_from_json(made["Target"]["Input"])
+
+
+def _fired(client: "EventBridgeSchedulerClient", name: str) -> tuple[str, str, str]:
+    made = client.get_schedule(GroupName=SCHEDULES, Name=name)
+    when = made["ScheduleExpression"], made["ScheduleExpressionTimezone"]
+    return (*when, made["Target"]["Input"])
 
 
 def time_in(expression: str) -> int:

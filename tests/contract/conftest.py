@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from cueline.engine.background import Background
 from cueline.engine.listeners import Connections
 from cueline.engine.ports import Ports
 from tests.contract.backends import BACKENDS, Backend, dynamodb
@@ -30,3 +31,8 @@ def ports(backend: Backend) -> Ports:
 @pytest.fixture
 def connections(backend: Backend) -> Connections:
     return backend.connections
+
+
+@pytest.fixture
+def background(backend: Backend) -> Background:
+    return backend.background
