@@ -20,6 +20,7 @@ def serve(route: Route) -> Callable[[Asked], Told]:
         event = asked.event
         call = Call(
             ports=bootstrap.rest().ports,
+            background=lambda: bootstrap.background(),
             request_id=asked.request_id,
             caller=asked.caller,
             path=asked.path,

@@ -136,7 +136,7 @@ def test_only_a_page_of_a_named_origin_may_read_answers_and_errors(
     for method, path, status in (
         ("GET", agent, 200),
         ("GET", f"{agent}/sessions/none", 404),
-        ("GET", f"{agent}/schedules", 501),
+        ("GET", f"{agent}/identity", 501),
         ("GET", "/nowhere", 404),
         ("DELETE", agent, 204),
     ):

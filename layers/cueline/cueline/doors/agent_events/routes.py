@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cueline.doors.agent_events import agents, history, sessions
+from cueline.doors.agent_events import agents, history, schedules, sessions
 from cueline.doors.agent_events.keys import agent_key_in, event_id_in, session_key_in
 from cueline.doors.agent_events.lists import ListQuery, list_query
 from cueline.doors.body import raw_body, read_json
 from cueline.doors.creation import Creation
 from cueline.doors.idempotency import idempotency_key
+from cueline.doors.shared import key_in
+from cueline.engine.background import Background
 from cueline.engine.ports import Ports
 from cueline.errors import NotBuilt
 
@@ -21,10 +23,12 @@ from cueline.errors import NotBuilt
 class Call:
     """One request: path parameters as they stand in the path, the query decoded.
 
-    Header names are lower case. `caller` is who was let in.
+    Header names are lower case. `caller` is who was let in. `background` is made when it is first
+    asked for.
     """
 
     ports: Ports
+    background: Callable[[], Background]
     request_id: str
     caller: str
     path: Mapping[str, str]
@@ -40,6 +44,12 @@ class Call:
     @property
     def session(self) -> tuple[str, str]:
         return self.agent, session_key_in(self.path["session_key"])
+
+    @property
+    def schedule(self) -> tuple[Ports, Callable[[], Background], str, str]:
+        """The schedule, and where it is."""
+        key = key_in(self.path["schedule_key"], schedules.ScheduleNotFound)
+        return self.ports, self.background, self.agent, key
 
     @property
     def event(self) -> str:
@@ -119,10 +129,23 @@ ROUTES = (
     Route("PATCH", _AGENT + "/identity", _not_built("An agent's identity")),
     Route("GET", _ARTIFACTS, _not_built("Listing artifacts")),
     Route("GET", _ARTIFACTS + "/{artifact_id}", _not_built("Reading an artifact")),
-    Route("GET", _SCHEDULES, _not_built("Listing schedules")),
-    Route("POST", _SCHEDULES, _not_built("Creating a schedule")),
-    Route("GET", _SCHEDULE, _not_built("Reading a schedule")),
-    Route("PATCH", _SCHEDULE, _not_built("Updating a schedule")),
-    Route("DELETE", _SCHEDULE, _not_built("Deleting a schedule")),
-    Route("GET", _SCHEDULE + "/executions", _not_built("Listing a schedule's executions")),
+    Route(
+        "GET",
+        _SCHEDULES,
+        lambda c: schedules.page(c.ports, c.background, c.agent, c.list_query),
+    ),
+    Route(
+        "POST",
+        _SCHEDULES,
+        lambda c: schedules.create(c.ports, c.background, c.agent, c.creation),
+        201,
+    ),
+    Route("GET", _SCHEDULE, lambda c: schedules.get(*c.schedule)),
+    Route("PATCH", _SCHEDULE, lambda c: schedules.update(*c.schedule, c.json)),
+    Route("DELETE", _SCHEDULE, lambda c: schedules.delete(*c.schedule), 204),
+    Route(
+        "GET",
+        _SCHEDULE + "/executions",
+        lambda c: schedules.executions(*c.schedule, c.list_query),
+    ),
 )
