@@ -1,4 +1,5 @@
-"""Sees to sessions whose META the table has dropped."""
+"""Reads the table's stream: sees to sessions whose META has gone, and announces what turns and
+runs came to."""
 
 from typing import Any
 
@@ -8,6 +9,7 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cueline import bootstrap
+from cueline.doors.background_triggers.announcing import announce
 from cueline.doors.batches import LoggedBatch
 from cueline.doors.logs import function_logger
 from cueline.engine.collector import collect
@@ -17,9 +19,15 @@ processor = LoggedBatch(EventType.DynamoDBStreams, raise_on_entire_batch_failure
 
 
 def work(record: DynamoDBRecord, lambda_context: LambdaContext) -> None:
-    removed = bootstrap.session_from_item(record.raw_event["dynamodb"]["OldImage"])
-    collect(bootstrap.ports(), removed, trace_id=lambda_context.aws_request_id)
-    logger.info("session collected", session=removed.id)
+    change = record.raw_event["dynamodb"]
+    if record.raw_event["eventName"] == "REMOVE":
+        removed = bootstrap.session_from_item(change["OldImage"])
+        collect(bootstrap.ports(), removed, trace_id=lambda_context.aws_request_id)
+        logger.info("session collected", session=removed.id)
+        return
+    session, incarnation, segment = bootstrap.heard_segment(change["NewImage"])
+    announce(bootstrap.ports(), bootstrap.background(), session, incarnation, segment)
+    logger.info("announced", session=session)
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -36,6 +36,8 @@ REST = sorted((EVENTS / "agents").glob("*.json"))
 TRIGGERED = sorted((EVENTS / "triggered_responses").glob("*.json"))
 ALL = sorted(EVENTS.rglob("*.json"))
 CONNECTED = sorted((EVENTS / "connections").glob("*.json"))
+BACKGROUND = sorted((EVENTS / "triggers").glob("*.json"))
+TAKEN_IN = sorted((EVENTS / "intake").glob("*.json"))
 TOKEN = EVENTS / "access/post_oauth2_token.json"
 PREFLIGHT = EVENTS / "access/options_v2_agents.json"
 POST_EVENT = EVENTS / "agent_events/post_v2_agents_agent_key_sessions_session_key_events.json"
@@ -62,11 +64,13 @@ def test_each_route_of_the_expanded_template_has_a_sample(expanded: dict[str, An
             assert function
             folder = Path(FUNCTIONS[function[1]]["Properties"]["CodeUri"]).name
             wanted.add(f"{folder}/{file_name(method, path)}")
-    assert len(wanted) == 60
+    assert len(wanted) == 72
     triggers = {
         "worker/wake_up.json",
         "failures/wake_up_failed.json",
         "collector/meta_removed.json",
+        "collector/ended.json",
+        *(f"intake/{event}.json" for event in ("sent", "put_on_the_bus", "scheduled")),
         "broadcast/heard.json",
         *(f"commands/{event}.json" for event in ("connect", "default", "disconnect")),
     }
@@ -75,13 +79,14 @@ def test_each_route_of_the_expanded_template_has_a_sample(expanded: dict[str, An
 
 @pytest.mark.parametrize(
     "path",
-    [*REST, *TRIGGERED, *CONNECTED, POST_EVENT, LIST_EVENTS, PREFLIGHT],
+    [*REST, *TRIGGERED, *CONNECTED, *BACKGROUND, POST_EVENT, LIST_EVENTS, PREFLIGHT],
     ids=lambda path: path.stem,
 )
 def test_a_sample_is_the_request_of_its_route(path: Path) -> None:
     event = load(path)
     assert path.name == file_name(event["httpMethod"], event["resource"])
-    assert event["path"] == event["resource"].format(**event["pathParameters"] or {})
+    template = event["resource"].replace("+}", "}")
+    assert event["path"] == template.format(**event["pathParameters"] or {})
     assert event["requestContext"]["resourcePath"] == event["resource"]
     if event["body"]:
         assert isinstance(json.loads(event["body"]), dict)
@@ -148,11 +153,11 @@ class Deployed:
         status: int = self.invoke("commands", event | changed)["statusCode"]
         return status
 
-    def heard(self, session: str) -> dict[str, Any]:
-        """What the stream has of the session for who tells what is written."""
-        event = load(EVENTS / "broadcast/heard.json")
+    def streamed(self, session: str, sample_of: str, flag: str) -> dict[str, Any]:
+        """What the stream has of the session for who tells what has this flag."""
+        event = load(EVENTS / sample_of)
         [sample] = event["Records"]
-        stored = [item for item in self.items(session) if "heard" in item]
+        stored = [item for item in self.items(session) if flag in item]
         event["Records"] = [
             {**sample, "dynamodb": {"NewImage": item, "SequenceNumber": str(n)}}
             for n, item in enumerate(stored)
@@ -170,6 +175,18 @@ class Deployed:
         return found
 
 
+@dataclass
+class Trigger:
+    id: str
+    secret: str
+
+    def sample(self, path: Path) -> dict[str, Any]:
+        """As if it were for this trigger."""
+        text = path.read_text().replace("trg-4k2j9x7m", self.id)
+        content: dict[str, Any] = json.loads(text.replace("the-secret-of-the-trigger", self.secret))
+        return content
+
+
 def forget() -> None:
     """What an earlier test made; each cold start begins without it."""
     for module in (bootstrap, aws, importlib.import_module("functions.agents.app"),
@@ -181,7 +198,9 @@ def forget() -> None:
                    importlib.import_module("functions.collector.app"),
                    importlib.import_module("functions.connections.app"),
                    importlib.import_module("functions.commands.app"),
-                   importlib.import_module("functions.broadcast.app")):  # fmt: skip
+                   importlib.import_module("functions.broadcast.app"),
+                   importlib.import_module("functions.triggers.app"),
+                   importlib.import_module("functions.intake.app")):  # fmt: skip
         for value in vars(module).values():
             if isinstance(getattr(value, "cache_clear", None), Callable):  # type: ignore[arg-type]
                 value.cache_clear()
@@ -243,9 +262,35 @@ def offered(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Offered:
     )
 
 
+@pytest.fixture
+def trigger(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Trigger:
+    """Made by its sample, which has a schedule."""
+    boto3.client("scheduler").create_schedule_group(Name="schedules")
+    boto3.client("events").create_event_bus(Name="cueline")
+    monkeypatch.setenv("BUS_NAME", "cueline")
+    monkeypatch.setenv("SCHEDULE_GROUP", "schedules")
+    monkeypatch.setenv("SCHEDULE_ROLE_ARN", "arn:aws:iam::123456789012:role/schedules")
+    for name in ("WAKE_UPS_ARN", "INTAKE_ARN", "SCHEDULES_FAILED_ARN"):
+        monkeypatch.setenv(name, f"arn:aws:sqs:us-east-1:123456789012:{name.lower()}")
+    assert deployed.rest(CREATE_AGENT)["statusCode"] == 201
+    deployed.done.clear()
+    answer = deployed.invoke("triggers", load(CREATE_TRIGGER))
+    assert answer["statusCode"] == 200, answer["body"]
+    made = json.loads(answer["body"])["id"]
+    assert "scheduler:CreateSchedule" in deployed.done
+    event = load(CREATE_TRIGGER)
+    event |= {"httpMethod": "GET", "path": f"/api/v1/integration/trigger/{made}/fetch"}
+    answer = deployed.invoke("triggers", event)
+    assert "secretsmanager:GetSecretValue" in deployed.done
+    assert deployed.done <= allowed("TriggersFunction")
+    deployed.done.clear()
+    return Trigger(made, json.loads(answer["body"])["secret"])
+
+
 CREATE_AGENT = file_name("post", "/v2/agents")
 CREATE_SESSION = file_name("post", "/v2/agents/{agent_key}/sessions")
 CREATE_CONNECTION = file_name("post", "/public/agents/{agent_id}/connections")
+CREATE_TRIGGER = EVENTS / "triggers" / file_name("post", "/api/v1/{proxy+}")
 DELETE_CONNECTION = file_name("delete", "/public/connections/{connection_id}")
 GET_CONNECTED = file_name("get", "/public/sessions/{session_id}")
 
@@ -427,7 +472,7 @@ def test_a_client_that_offers_a_protocol_is_told_that_it_is_spoken(
 def test_what_is_written_is_told_to_who_has_connected(deployed: Deployed, offered: Offered) -> None:
     deployed.commands("connect.json", queryStringParameters=offered.query)
     deployed.done.clear()
-    event = deployed.heard(offered.session)
+    event = deployed.streamed(offered.session, "broadcast/heard.json", "heard")
     assert deployed.invoke("broadcast", event) == {"batchItemFailures": []}
     sent = apigatewaymanagementapi_backends["123456789012"]["us-east-1"].connections
     [frames] = [connection.data for connection in sent.values()]
@@ -485,6 +530,96 @@ def test_the_collector_takes_its_sample(deployed: Deployed) -> None:
     event = load(EVENTS / "collector/meta_removed.json")
     assert deployed.invoke("collector", event) == {"batchItemFailures": []}
     assert [item["sk"]["S"][:2] for item in deployed.items("support.order-42")] == ["E#"]
+    assert deployed.done
+    assert deployed.done <= allowed("CollectorFunction")
+
+
+@pytest.mark.parametrize("path", BACKGROUND, ids=lambda path: path.stem)
+def test_the_fourth_door_takes_its_samples(
+    deployed: Deployed, trigger: Trigger, path: Path
+) -> None:
+    answer = deployed.invoke("triggers", trigger.sample(path))
+    body = json.loads(answer["body"])
+    assert answer["statusCode"] == 200, body
+    if path.stem.startswith("head"):
+        assert body == {}
+    elif path.stem not in {"get_api_v1_proxy", "post_api_v1_proxy"}:
+        assert (body["ok"], body["status"]) == (True, "queued")
+        assert "sqs:SendMessage" in deployed.done
+    assert deployed.done <= allowed("TriggersFunction")
+
+
+def test_an_event_by_options_is_no_question_of_a_browser(
+    deployed: Deployed, trigger: Trigger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = trigger.sample(EVENTS / "triggers" / file_name("head", "/v1/{proxy+}"))
+    event |= {"httpMethod": "OPTIONS"}
+    assert deployed.invoke("triggers", event)["body"] == "{}"
+    monkeypatch.setenv("ALLOWED_ORIGINS", "https://example.com")
+    forget()
+    event["headers"] |= {"Origin": "https://example.com", "Access-Control-Request-Method": "POST"}
+    deployed.done.clear()
+    answer = deployed.invoke("triggers", event)
+    assert (answer["statusCode"], answer["body"]) == (204, "")
+    assert answer["headers"]["access-control-allow-origin"] == "https://example.com"
+    assert "POST" in answer["headers"]["access-control-allow-methods"]
+    assert not deployed.done
+
+
+@pytest.mark.parametrize("path", TAKEN_IN, ids=lambda path: path.stem)
+def test_the_intake_takes_its_samples(deployed: Deployed, trigger: Trigger, path: Path) -> None:
+    assert deployed.invoke("intake", trigger.sample(path)) == {"batchItemFailures": []}
+    assert len(bootstrap.background().runs.list(trigger.id, 9, None)) == 1
+    assert deployed.done <= allowed("IntakeFunction")
+
+
+def test_the_intake_ends_the_schedule_of_a_trigger_that_is_gone(
+    deployed: Deployed, trigger: Trigger
+) -> None:
+    bootstrap.background().triggers.remove(trigger.id)
+    deployed.done.clear()
+    event = trigger.sample(EVENTS / "intake/scheduled.json")
+    assert deployed.invoke("intake", event) == {"batchItemFailures": []}
+    assert "scheduler:DeleteSchedule" in deployed.done
+    assert deployed.done <= allowed("IntakeFunction")
+
+
+def test_a_schedule_whose_time_is_not_said_fires_when_it_was_sent(
+    deployed: Deployed, trigger: Trigger
+) -> None:
+    """The emulator's scheduler does not say it."""
+    event = trigger.sample(EVENTS / "intake/scheduled.json")
+    [record] = event["Records"]
+    unsaid = "<aws.scheduler.scheduled-time>"
+    record["body"] = json.dumps(json.loads(record["body"]) | {"at": unsaid})
+    assert deployed.invoke("intake", event) == {"batchItemFailures": []}
+    fired = bootstrap.background().triggers.get(trigger.id)
+    assert fired
+    assert fired.last_at == int(record["attributes"]["SentTimestamp"])
+
+
+def test_what_a_run_came_to_is_announced(deployed: Deployed, trigger: Trigger) -> None:
+    deployed.invoke("intake", trigger.sample(EVENTS / "intake/sent.json"))
+    [run] = bootstrap.background().runs.list(trigger.id, 9, None)
+    log = bootstrap.ports().log
+    failed = InputsFailed(inputs=(run.offset,), code="not_worked_off", message="It was not.")
+    writer = Writer(log, bootstrap.ports().clock, run.session, "")
+    assert writer.append_once(log.tail(run.session).head, failed)
+    deployed.done.clear()
+    event = deployed.streamed(run.session, "collector/ended.json", "ended")
+    assert len(event["Records"]) == 1
+    assert deployed.invoke("collector", event) == {"batchItemFailures": []}
+    counted = bootstrap.background().triggers.get(trigger.id)
+    assert counted
+    assert counted.failures == 1
+    assert "events:PutEvents" in deployed.done
+    assert deployed.done <= allowed("CollectorFunction")
+
+
+def test_who_announces_takes_the_sample(deployed: Deployed) -> None:
+    """Of a session that is not there any more, for a bus that is not there either."""
+    event = load(EVENTS / "collector/ended.json")
+    assert deployed.invoke("collector", event) == {"batchItemFailures": []}
     assert deployed.done
     assert deployed.done <= allowed("CollectorFunction")
 

@@ -155,6 +155,7 @@ def test_no_permission_names_a_star(expanded: dict[str, Any]) -> None:
             {
                 *("AccessFunctionRole", "AgentsFunctionRole", "AgentEventsFunctionRole"),
                 *("TriggeredResponsesFunctionRole", "ConnectionsFunctionRole"),
+                "TriggersFunctionRole",
             },
         ),
     ],
@@ -183,38 +184,50 @@ def test_only_functions_that_run_turns_reach_what_is_a_tools(
             assert statement["Resource"] == OF_TOOLS["lambda"]
 
 
-SCHEDULERS = {
-    *("AgentEventsFunctionRole", "WorkerFunctionRole", "TriggeredResponsesFunctionRole"),
+LATER = {
+    *("AgentEventsFunction", "WorkerFunction", "TriggeredResponsesFunction"),
+    *("TriggersFunction", "IntakeFunction"),
 }
-"""Who makes schedules: functions that run turns, and those that take triggers for later."""
+"""Who makes wake-ups for later: functions that run turns, and those that take what is for later."""
+REGULARLY = {"AgentsFunction", "TriggersFunction", "IntakeFunction"}
+"""Who makes, changes and removes schedules of agents and triggers; the last, where one has fired
+that is none any more."""
 SCHEDULE = {
     "Fn::Sub": f"arn:${{AWS::Partition}}:scheduler{OWN}schedule/${{ScheduleGroup}}/*",
 }
 
 
 def test_schedules_are_made_in_one_group_for_one_role(expanded: dict[str, Any]) -> None:
-    making, passing = [], []
+    may: dict[str, list[str]] = {}
+    passing = []
     for name, role in of_type(expanded, "AWS::IAM::Role").items():
         for statement in statements_in(role):
             actions = statement["Action"]
             if any(action.startswith("scheduler:") for action in actions):
-                assert (actions, statement["Resource"]) == (["scheduler:CreateSchedule"], SCHEDULE)
-                making.append(name)
+                assert statement["Resource"] == SCHEDULE
+                may[name.removesuffix("Role")] = actions
             if "iam:PassRole" in actions:
                 assert actions == ["iam:PassRole"]
                 assert statement["Resource"] == {"Fn::GetAtt": ["ScheduleRole", "Arn"]}
                 to = {"iam:PassedToService": "scheduler.amazonaws.com"}
                 assert statement["Condition"] == {"StringEquals": to}
-                passing.append(name)
-    assert making == passing
-    assert set(making) == SCHEDULERS
+                passing.append(name.removesuffix("Role"))
+    create, *change = [f"scheduler:{verb}Schedule" for verb in ("Create", "Update", "Delete")]
+    assert may == {
+        **{name: [create] for name in LATER},
+        **{name: [create, *change] for name in REGULARLY},
+    }
+    assert [*may] == passing
 
 
 @pytest.mark.parametrize(
     ("index", "readers"),
     [
-        ("ListIndex", {"AgentsFunctionRole", "TriggeredResponsesFunctionRole"}),
-        ("SessionsIndex", {"TriggeredResponsesFunctionRole"}),
+        (
+            "ListIndex",
+            {"AgentsFunctionRole", "TriggeredResponsesFunctionRole", "TriggersFunctionRole"},
+        ),
+        ("SessionsIndex", {"TriggeredResponsesFunctionRole", "TriggersFunctionRole"}),
     ],
 )
 def test_an_index_is_read_only_by_functions_that_list(
@@ -229,11 +242,13 @@ def test_an_index_is_read_only_by_functions_that_list(
     assert found == readers
 
 
-def test_the_schedulers_role_sends_wake_ups_and_nothing_else(expanded: dict[str, Any]) -> None:
+def test_the_schedulers_role_sends_to_queues_and_does_nothing_else(
+    expanded: dict[str, Any],
+) -> None:
     role = of_type(expanded, "AWS::IAM::Role")["ScheduleRole"]
     [statement] = statements_in(role["Properties"]["Policies"])
     assert statement["Action"] == ["sqs:SendMessage"]
-    queues = [{"Fn::GetAtt": [name, "Arn"]} for name in ("WakeUps", "SchedulesFailed")]
+    queues = [{"Fn::GetAtt": [name, "Arn"]} for name in ("WakeUps", "Intake", "SchedulesFailed")]
     assert statement["Resource"] == queues
     [trusted] = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert trusted["Principal"] == {"Service": "scheduler.amazonaws.com"}
@@ -247,16 +262,32 @@ def test_who_makes_schedules_knows_where_they_go_and_nobody_else_does(
     expanded: dict[str, Any],
 ) -> None:
     told = {
-        "WAKE_UPS_ARN": {"Fn::GetAtt": ["WakeUps", "Arn"]},
-        "SCHEDULE_GROUP": {"Ref": "ScheduleGroup"},
-        "SCHEDULE_ROLE_ARN": {"Fn::GetAtt": ["ScheduleRole", "Arn"]},
-        "SCHEDULES_FAILED_ARN": {"Fn::GetAtt": ["SchedulesFailed", "Arn"]},
+        "WAKE_UPS_ARN": (LATER, {"Fn::GetAtt": ["WakeUps", "Arn"]}),
+        "INTAKE_ARN": (REGULARLY, {"Fn::GetAtt": ["Intake", "Arn"]}),
+        "SCHEDULE_GROUP": (LATER | REGULARLY, {"Ref": "ScheduleGroup"}),
+        "SCHEDULE_ROLE_ARN": (LATER | REGULARLY, {"Fn::GetAtt": ["ScheduleRole", "Arn"]}),
+        "SCHEDULES_FAILED_ARN": (LATER | REGULARLY, {"Fn::GetAtt": ["SchedulesFailed", "Arn"]}),
     }
-    roles = of_type(expanded, "AWS::IAM::Role")
     for name, function in of_type(expanded, "AWS::Lambda::Function").items():
         variables = function["Properties"]["Environment"]["Variables"]
-        makes = "scheduler:CreateSchedule" in json.dumps(roles[f"{name}Role"])
-        assert {key: variables.get(key) for key in told} == (told if makes else dict.fromkeys(told))
+        for key, (makers, value) in told.items():
+            assert variables.get(key) == (value if name in makers else None), (name, key)
+
+
+def test_the_bus_is_told_by_who_announces_and_nobody_else(expanded: dict[str, Any]) -> None:
+    telling = set()
+    for name, role in of_type(expanded, "AWS::IAM::Role").items():
+        for statement in statements_in(role):
+            if "events:" in str(statement["Action"]):
+                assert statement["Action"] == ["events:PutEvents"]
+                assert statement["Resource"] == {"Fn::GetAtt": ["Bus", "Arn"]}
+                telling.add(name.removesuffix("Role"))
+    knowing = {
+        name
+        for name, one in FUNCTIONS.items()
+        if one["Properties"]["Environment"]["Variables"].get("BUS_NAME") == {"Ref": "Bus"}
+    }
+    assert telling == knowing == {"CollectorFunction"}
 
 
 SOCKETS = f"arn:${{AWS::Partition}}:execute-api{OWN}${{WsApi}}/v1/"
@@ -452,15 +483,32 @@ def test_the_api_is_regional_and_names_its_methods(expanded: dict[str, Any]) -> 
     (api,) = of_type(expanded, "AWS::ApiGateway::RestApi").values()
     assert api["Properties"]["EndpointConfiguration"]["Types"] == ["REGIONAL"]
     for methods in api["Properties"]["Body"]["paths"].values():
-        assert set(methods) <= {"get", "post", "put", "patch", "delete", "options"}
+        assert set(methods) <= {
+            *("get", "head", "post", "put", "patch", "delete", "options"),
+        }
+
+
+EVENT_PATHS = ("/v1/{proxy+}", "/api/v1/{proxy+}")
+
+
+def test_any_method_may_be_an_event(expanded: dict[str, Any]) -> None:
+    """Under both prefixes, of which published clients and the documentation each know one."""
+    (api,) = of_type(expanded, "AWS::ApiGateway::RestApi").values()
+    for path in EVENT_PATHS:
+        methods = api["Properties"]["Body"]["paths"][path]
+        assert set(methods) == {"get", "head", "post", "put", "patch", "delete", "options"}
+        for operation in methods.values():
+            uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+            assert "${TriggersFunction.Arn}/invocations" in uri
 
 
 def test_a_browser_may_ask_before_it_calls_any_route(expanded: dict[str, Any]) -> None:
     """API Gateway looks for OPTIONS nowhere but at the very path. Streaming or not, it is answered
-    by the function that knows all origins."""
+    by the function that knows all origins; where OPTIONS may be an event, by the one that tells
+    them apart."""
     (api,) = of_type(expanded, "AWS::ApiGateway::RestApi").values()
     for path, methods in api["Properties"]["Body"]["paths"].items():
-        if path == "/healthz":
+        if path in ("/healthz", *EVENT_PATHS):
             continue
         asked = methods["options"]["x-amazon-apigateway-integration"]
         assert asked["type"] == "aws_proxy"
@@ -530,6 +578,59 @@ def test_a_wake_up_outlives_its_worker() -> None:
     assert failed["MessageRetentionPeriod"] >= queue["MessageRetentionPeriod"]
 
 
+def test_an_event_outlives_the_function_that_takes_it_in(expanded: dict[str, Any]) -> None:
+    queue, failed = (
+        of_type(expanded, "AWS::SQS::Queue")[name]["Properties"]
+        for name in ("Intake", "IntakeFailed")
+    )
+    function = FUNCTIONS["IntakeFunction"]["Properties"]
+    assert queue["VisibilityTimeout"] > function["Timeout"]
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["IntakeFailed", "Arn"]}
+    sent = function["Events"]["Sent"]["Properties"]
+    assert sent["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert failed["MessageRetentionPeriod"] >= queue["MessageRetentionPeriod"]
+
+
+def test_one_rule_of_the_bus_may_send_events_and_loses_none(expanded: dict[str, Any]) -> None:
+    """What is announced on the bus must not come back as an event."""
+    (one,) = of_type(expanded, "AWS::Events::Rule").values()
+    rule = one["Properties"]
+    assert rule["EventBusName"] == {"Ref": "Bus"}
+    assert rule["EventPattern"] == {"detail-type": ["Trigger Event"]}
+    [target] = rule["Targets"]
+    to, failed = ({"Fn::GetAtt": [name, "Arn"]} for name in ("Intake", "IntakeFailed"))
+    assert (target["Arn"], target["DeadLetterConfig"]) == (to, {"Arn": failed})
+    # The event as it is: the function wants its id.
+    assert set(target) == {"Id", "Arn", "DeadLetterConfig"}
+    [policy] = of_type(expanded, "AWS::SQS::QueuePolicy").values()
+    assert policy["Properties"]["Queues"] == [{"Ref": "Intake"}, {"Ref": "IntakeFailed"}]
+    [statement] = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert (statement["Action"], statement["Resource"]) == ("sqs:SendMessage", [to, failed])
+    only = {"aws:SourceArn": {"Fn::GetAtt": ["TriggerEvents", "Arn"]}}
+    assert statement["Condition"] == {"ArnEquals": only}
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("", True),
+        ("api.example.com", True),
+        ("https://api.example.com", False),
+        ("api.example.com/v1", False),
+        ("API.example.com", False),
+        ("*.example.com", False),
+    ],
+)
+def test_a_domain_is_mapped_whole_where_one_is_named(name: str, taken: bool) -> None:
+    """The published client of triggers drops the path of its base URL, and so a stage's name."""
+    assert bool(re.search(SOURCE["Parameters"]["DomainName"]["AllowedPattern"], name)) == taken
+    domain, mapping = (SOURCE["Resources"][one] for one in ("Domain", "DomainMapping"))
+    assert domain["Condition"] == mapping["Condition"] == "HasDomainName"
+    assert "BasePath" not in mapping["Properties"]
+    assert mapping["Properties"]["RestApiId"] == {"Ref": "Api"}
+
+
 def test_every_failed_wake_up_raises_an_alarm(expanded: dict[str, Any]) -> None:
     alarms = of_type(expanded, "AWS::CloudWatch::Alarm")
     told = alarms["WakeUpsFailedAlarm"]["Properties"]
@@ -566,7 +667,8 @@ def test_both_readers_of_the_stream_find_the_image_that_they_read() -> None:
     # A third reader of the same stream would have all of them throttled.
     assert {name: patterns for name, patterns in filters.items() if patterns} == {
         "CollectorFunction": [
-            {"eventName": ["REMOVE"], "dynamodb": {"Keys": {"sk": {"S": ["META"]}}}}
+            {"eventName": ["REMOVE"], "dynamodb": {"Keys": {"sk": {"S": ["META"]}}}},
+            {"eventName": ["INSERT"], "dynamodb": {"NewImage": {"ended": {"N": ["1"]}}}},
         ],
         "BroadcastFunction": [
             {"eventName": ["INSERT"], "dynamodb": {"NewImage": {"heard": {"N": ["1"]}}}}
