@@ -31,7 +31,14 @@ _PLAIN = ("email", "phone", "nick", "preferences", "description")
 _KEPT = "contact"
 """Where a customer's metadata has the rest, as JSON: what is no text, and this door's own."""
 
-Text = Annotated[str, AfterValidator(lambda value: text(value) if value else value)]
+
+def _text(value: str) -> str:
+    return text(value) if value else value
+
+
+Text = Annotated[str, AfterValidator(_text)]
+"""May be empty, which takes away what is there."""
+ShortText = Annotated[str, Field(max_length=500), AfterValidator(_text)]
 
 
 class ContactFields(BaseModel):
@@ -42,12 +49,12 @@ class ContactFields(BaseModel):
     name: Text | None = None
     email: Text | None = None
     phone: Text | None = None
-    nick: Annotated[Text, Field(max_length=500)] | None = None
+    nick: ShortText | None = None
     preferences: Text | None = None
     description: Text | None = None
     verified_at: Annotated[int, Field(ge=0, le=2**53)] | None = Field(None, alias="verifiedAt")
     meta: dict[str, Any] | None = None
-    fingerprint: Annotated[Text, Field(max_length=200)] | None = None
+    fingerprint: ShortText | None = None
 
     @property
     def changes(self) -> Fields:

@@ -28,21 +28,20 @@ def page(call: Call) -> Reply:
     `botId` and `contactId` may each name several, with commas. There are no tasks, so nothing is
     of any.
     """
-    bots, contacts = _named(call, "botId"), _named(call, "contactId")
-    if _named(call, "taskId"):
-        return listed(ListQuery.of(call), call.ports.clock, ())
-    return listing(
-        call,
-        lambda s: (
-            (not bots or s.answering_agent in bots) and (not contacts or contact_of(s) in contacts)
-        ),
-    )
+    contacts, tasks = _named(call, "contactId"), _named(call, "taskId")
+    return listing(call, lambda s: not tasks and (not contacts or contact_of(s) in contacts))
 
 
 def listing(call: Call, keep: Callable[[Session], bool]) -> Reply:
     """Those that `keep` and the query want."""
-    ports, query = call.ports, ListQuery.of(call)
-    found = (s for s in ports.sessions.all() if keep(s) and query.wants(s.metadata))
+    ports, query, bots = call.ports, ListQuery.of(call), _named(call, "botId")
+    found = (
+        session
+        for session in ports.sessions.all()
+        if keep(session)
+        and (not bots or session.answering_agent in bots)
+        and query.wants(session.metadata)
+    )
     ordered = query.ordered(found, _place, lambda cursor: _place_of(ports, cursor))
     ahead = min(query.take or LOOKED_AHEAD, LOOKED_AHEAD)
     return listed(query, ports.clock, _looked(ports, ordered, ahead))
