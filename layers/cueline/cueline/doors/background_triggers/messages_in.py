@@ -14,19 +14,20 @@ dead-letter queue in the end, from where it can be sent again once that is mende
 import json
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from cueline.doors.background_triggers.errors import ContentTooLarge, TriggerNotFound
-from cueline.doors.background_triggers.event_body import MAX_EVENT, Contact, Delivered, contact_of
+from cueline.doors.background_triggers.event_body import MAX_EVENT, Delivered, contact_of
 from cueline.doors.background_triggers.intake import take
-from cueline.doors.background_triggers.schedules import due, fired, parse, settle
+from cueline.doors.background_triggers.schedules import Schedule, due, fired, parse, settle
 from cueline.doors.body import object_in
 from cueline.doors.idempotency import digest
 from cueline.doors.shared import MAX_ECHO
 from cueline.doors.strict import invalid
-from cueline.engine.background import Background
+from cueline.engine.background import Background, BackgroundTrigger
 from cueline.engine.ports import Ports
 from cueline.errors import TurnRunning, Unavailable, unexpected
 
@@ -40,6 +41,7 @@ _TRIGGER = re.compile(r"[0-9a-zA-Z_-]{1,50}(\.[0-9a-zA-Z_.-]{1,150})?")
 """Those of agents' schedules have dots."""
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 _WORDS = ("text", "session", "scheduled_at", "id")
+_CONTACT = ("name", "email", "phone")
 _NOT_SAID = ("trigger", "id")
 """What the agent does not have to know."""
 
@@ -52,11 +54,10 @@ def work_off(
     Raises InvalidRequest, TriggerNotFound, and what `intake.take` raises.
     """
     given = object_in(body.encode("utf-8", "surrogatepass"), "The message")
+    known_as = ("message", message_id)
     if "detail-type" in given:
         given, known_as = _on_bus(given)
-    else:
-        known_as = ("message", message_id)
-    if given.get("scheduled") is True:
+    elif given.get("scheduled") is True:
         _fire(ports, background, given, lease, trace_id)
         return
     name = _trigger_in(given)
@@ -93,41 +94,48 @@ def _trigger_in(given: dict[str, Any]) -> str:
 
 
 def _event(given: dict[str, Any], known_as: tuple[str, str]) -> Delivered:
-    wrong = {
-        name: "must be a string" for name in _WORDS if not isinstance(given.get(name), str | None)
-    }
-    if isinstance(named := given.get("id"), str) and not _KEY.fullmatch(named):
+    wrong: dict[str, str] = {}
+    words = _words(given, "", _WORDS, wrong)
+    person = given.get("contact")
+    if not isinstance(person, dict | None):
+        wrong["contact"] = "must be an object"
+    contact = _words(person or {}, "contact.", _CONTACT, wrong) if "contact" not in wrong else {}
+    if words["id"] and not _KEY.fullmatch(words["id"]):
         wrong["id"] = "must have 1 to 255 visible ASCII characters"
     if wrong:
         raise invalid(wrong)
     said = {name: value for name, value in given.items() if name not in _NOT_SAID}
-    text = json.dumps(said, ensure_ascii=False) if said else ""
-    if len(text.encode()) > MAX_EVENT:
+    body = json.dumps(said, ensure_ascii=False) if said else ""
+    if len(body.encode()) > MAX_EVENT:
         raise ContentTooLarge(f"The event is larger than {MAX_EVENT // 1024} KB.")
     all_of_it = digest(json.dumps(given, sort_keys=True))
-    if given.get("id"):
-        known_as = ("id", given["id"])
-    elif given.get("scheduled_at"):
-        known_as = ("scheduled_at", f"{given['scheduled_at']} {all_of_it}")
+    if words["id"]:
+        known_as = ("id", words["id"])
+    elif words["scheduled_at"]:
+        known_as = ("scheduled_at", f"{words['scheduled_at']} {all_of_it}")
     return Delivered(
-        text=(given.get("text") or "").strip(),
-        body=text,
-        session=(given.get("session") or "").strip(),
-        contact=_contact(given.get("contact")),
+        text=words["text"],
+        body=body,
+        session=words["session"],
+        contact=contact_of(contact),
         key=digest("queue", given["trigger"], *known_as),
         digest=all_of_it,
     )
 
 
-def _contact(given: Any) -> Contact:
-    if given is None:
-        return Contact()
-    if not isinstance(given, dict):
-        raise invalid({"contact": "must be an object"})
-    named = {name: given.get(name) or "" for name in ("name", "email", "phone")}
-    if wrong := [name for name, value in named.items() if not isinstance(value, str)]:
-        raise invalid({f"contact.{name}": "must be a string" for name in wrong})
-    return contact_of({name: value.strip() for name, value in named.items()})
+def _words(
+    given: dict[str, Any], place: str, names: Sequence[str], wrong: dict[str, str]
+) -> dict[str, str]:
+    """What is a number is one that somebody calls something by. Notes what is `wrong`."""
+    found = {}
+    for name in names:
+        value = given.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str | None):
+            wrong[place + name] = "must be a string"
+        found[name] = value.strip() if isinstance(value, str) else ""
+    return found
 
 
 # --- a schedule's ---------------------------------------------------------------------------------
@@ -142,7 +150,7 @@ def _fire(
     """
     name, at = _trigger_in(given), _time(given.get("at"))
     trigger = background.triggers.get(name)
-    schedule = trigger and parse(trigger.schedule, trigger.timezone, trigger.created_at)
+    schedule = trigger and _schedule(trigger)
     if not trigger or not schedule or not schedule.expression or trigger.paused:
         logger.info("A schedule has fired that is none any more", extra={"trigger": name})
         _disarm(ports, background, name)
@@ -182,12 +190,20 @@ def _time(given: Any) -> int:
 
 
 def _note(background: Background, name: str, at: int) -> None:
-    """When it was fired, and will be; of several only the last. Raises Unavailable."""
+    """When it was fired, and will be. Comes late, or again, without harm. Raises Unavailable."""
     for _ in range(TRIES):
         before = background.triggers.get(name)
-        if not before or at <= before.last_at:
+        if not before:
             return
-        after = replace(fired(before, at), version=before.version + 1)
-        if background.triggers.replace(after):
+        after = fired(before, at)
+        if before.next_at > at and not _schedule(before).every:
+            after = replace(after, next_at=before.next_at)  # somebody has set it later
+        if after == before:
+            return
+        if background.triggers.replace(replace(after, version=before.version + 1)):
             return
     raise Unavailable("Too many changes to this trigger at once.")
+
+
+def _schedule(trigger: BackgroundTrigger) -> Schedule:
+    return parse(trigger.schedule, trigger.timezone, trigger.created_at)
