@@ -3,24 +3,19 @@
 A test module imports the fixtures that it needs by name, `__all__` has them.
 """
 
-import json
 from typing import Any
 
 import pytest
 
 from cueline import bootstrap
 from cueline.adapters.memory.background import memory_background
-from cueline.doors.access import OPEN, caller_of
-from cueline.doors.background_triggers.calls import Call, Reply
-from cueline.doors.background_triggers.errors import error_answer
-from cueline.doors.background_triggers.routes import route_of
 from cueline.doors.rest import JSON
 from cueline.engine.agent import Agent
 from cueline.engine.background import Background
 from cueline.engine.ports import Ports
 from tests.clock import FakeClock
 from tests.functions.conftest import Ask
-from tests.gateway import REQUEST_ID, Answer, event
+from tests.gateway import Answer, Context, event
 
 __all__ = ["agents", "ask4", "background"]
 
@@ -38,7 +33,9 @@ def agents(ports: Ports) -> None:
     """Two, `a` and `b`."""
     now = ports.clock.now()
     for key in ("a", "b"):
-        ports.agents.create(Agent(key=key, name=key.upper(), model="m", created_at=now, updated_at=now))
+        ports.agents.create(
+            Agent(key=key, name=key.upper(), model="m", created_at=now, updated_at=now)
+        )
 
 
 @pytest.fixture
@@ -46,10 +43,17 @@ def ask4(
     ports: Ports, background: Background, agents: None, monkeypatch: pytest.MonkeyPatch
 ) -> Ask:
     """Asks door 4, which is open; the agents `a` and `b` are there."""
+    from functions.triggers import app
+
     monkeypatch.setattr(bootstrap, "rest", lambda: bootstrap.Door(ports, None))
+    monkeypatch.setattr(bootstrap, "background", lambda: background)
+    monkeypatch.setattr(bootstrap, "signing_secret", lambda: SIGNING)
 
     def send(method: str, path: str, body: Any = None, **more: Any) -> Answer:
-        return _served(ports, background, event(method, path, body, **more))
+        asked = event(method, path, body, **more)
+        response = app.lambda_handler(asked, Context())  # type: ignore[arg-type]
+        headers = {name.lower(): value for name, value in response["headers"].items()}
+        return Answer(response["statusCode"], headers, response["body"])
 
     return send
 
@@ -88,35 +92,3 @@ def refused(answer: Answer, status: int, code: str) -> str:
     assert {*answer.json} == {"message", "code"}
     assert answer.json["code"] == code
     return str(answer.json["message"])
-
-
-def _served(ports: Ports, background: Background, given: dict[str, Any]) -> Answer:
-    try:
-        route, path = route_of(given["httpMethod"], given["path"])
-        headers = {name.lower(): value for name, value in given["headers"].items()}
-        call = Call(
-            ports=ports,
-            background=background,
-            signing=lambda: SIGNING,
-            request_id=REQUEST_ID,
-            caller="" if route.open else caller_of(headers, bootstrap.rest().access) or OPEN,
-            method=given["httpMethod"],
-            path=path,
-            query=given["multiValueQueryStringParameters"] or {},
-            headers=headers,
-            body=given["body"],
-            is_base64=given["isBase64Encoded"],
-        )
-        told = route.answer(call)
-    except Exception as error:
-        failed = error_answer(error, REQUEST_ID)
-        if failed.status == 500:
-            raise
-        return _answer(Reply(failed.body, failed.status, headers=failed.headers))
-    return _answer(told if isinstance(told, Reply) else Reply(told))
-
-
-def _answer(reply: Reply) -> Answer:
-    text = json.dumps(reply.body) if reply.text is None else reply.text
-    headers = {"content-type": reply.content_type, "x-request-id": REQUEST_ID, **reply.headers}
-    return Answer(reply.status, headers, text)

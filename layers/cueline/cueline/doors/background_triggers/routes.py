@@ -4,13 +4,24 @@ import re
 from functools import cache
 
 from cueline.doors.background_triggers.calls import ANY, Route
+from cueline.doors.background_triggers.contacts import CONTACTS_ROUTES
+from cueline.doors.background_triggers.conversations import CONVERSATIONS_ROUTES
+from cueline.doors.background_triggers.executions import EXECUTION_ROUTES
+from cueline.doors.background_triggers.messages import MESSAGES_ROUTES
+from cueline.doors.background_triggers.triggers import TRIGGER_ROUTES
 from cueline.doors.shared import MAX_ECHO
 from cueline.errors import RouteNotFound
 
 PREFIXES = ("/api/v1", "/v1")
 """The published client sends the first, the documentation shows the second."""
 
-ROUTES: tuple[Route, ...] = ()
+ROUTES: tuple[Route, ...] = (
+    *TRIGGER_ROUTES,
+    *EXECUTION_ROUTES,
+    *CONVERSATIONS_ROUTES,
+    *MESSAGES_ROUTES,
+    *CONTACTS_ROUTES,
+)
 
 
 def route_of(method: str, path: str) -> tuple[Route, dict[str, str]]:
