@@ -31,7 +31,7 @@ def work(record: SQSRecord, lambda_context: LambdaContext) -> None:
     door, trace_id = bootstrap.rest(), lambda_context.aws_request_id
     background = bootstrap.background()
     work_off(door.ports, background, body_of(record), record.message_id, door.lease, trace_id)
-    logger.info("event taken in", message_id=record.message_id)
+    logger.info("message worked off", message_id=record.message_id)
 
 
 @logger.inject_lambda_context(clear_state=True)

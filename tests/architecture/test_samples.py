@@ -263,8 +263,8 @@ def offered(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Offered:
 
 
 @pytest.fixture
-def trigger(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Trigger:
-    """Made by its sample, which has a schedule."""
+def schedules(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scheduler and the bus are there."""
     boto3.client("scheduler").create_schedule_group(Name="schedules")
     boto3.client("events").create_event_bus(Name="cueline")
     monkeypatch.setenv("BUS_NAME", "cueline")
@@ -272,6 +272,11 @@ def trigger(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Trigger:
     monkeypatch.setenv("SCHEDULE_ROLE_ARN", "arn:aws:iam::123456789012:role/schedules")
     for name in ("WAKE_UPS_ARN", "INTAKE_ARN", "SCHEDULES_FAILED_ARN"):
         monkeypatch.setenv(name, f"arn:aws:sqs:us-east-1:123456789012:{name.lower()}")
+
+
+@pytest.fixture
+def trigger(deployed: Deployed, schedules: None) -> Trigger:
+    """Made by its sample, which has a schedule."""
     assert deployed.rest(CREATE_AGENT)["statusCode"] == 201
     deployed.done.clear()
     answer = deployed.invoke("triggers", load(CREATE_TRIGGER))
@@ -289,21 +294,24 @@ def trigger(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Trigger:
 
 CREATE_AGENT = file_name("post", "/v2/agents")
 CREATE_SESSION = file_name("post", "/v2/agents/{agent_key}/sessions")
+CREATE_SCHEDULE = file_name("post", "/v2/agents/{agent_key}/schedules")
 CREATE_CONNECTION = file_name("post", "/public/agents/{agent_id}/connections")
 CREATE_TRIGGER = EVENTS / "triggers" / file_name("post", "/api/v1/{proxy+}")
 DELETE_CONNECTION = file_name("delete", "/public/connections/{connection_id}")
 GET_CONNECTED = file_name("get", "/public/sessions/{session_id}")
 
 # What is documented but not built is refused by name.
-NOT_BUILT = re.compile(r"identity|artifacts|schedules")
+NOT_BUILT = re.compile(r"identity|artifacts")
 # The samples talk of an agent and a session, which must be there first, or must not be.
-ALONE = {CREATE_AGENT: [], CREATE_SESSION: [CREATE_AGENT]}
+ALONE = {CREATE_AGENT: [], CREATE_SESSION: [CREATE_AGENT], CREATE_SCHEDULE: [CREATE_AGENT]}
 ALONE[file_name("delete", "/v2/agents/{agent_key}")] = [CREATE_AGENT]
 
 
 @pytest.mark.parametrize("path", REST, ids=lambda path: path.stem)
+@pytest.mark.usefixtures("schedules")
 def test_the_door_takes_its_samples(deployed: Deployed, path: Path) -> None:
-    for name in ALONE.get(path.name, [CREATE_AGENT, CREATE_SESSION]):
+    before = [CREATE_AGENT, CREATE_SCHEDULE if "schedules" in path.stem else CREATE_SESSION]
+    for name in ALONE.get(path.name, before):
         assert deployed.rest(name)["statusCode"] == 201
     answer = deployed.rest(path.name)
     body = json.loads(answer["body"] or "null")

@@ -40,6 +40,9 @@ READY = {
     "connections": ("bootstrap.realtime()", 2.0),
     "commands": ("bootstrap.realtime(); bootstrap.sockets_client()", 2.0),
     "broadcast": ("bootstrap.broadcast()", 2.0),
+    "triggers": ("bootstrap.rest(); bootstrap.background()", 2.0),
+    "intake": ("bootstrap.rest(); bootstrap.background()", 2.0),
+    "collector": ("bootstrap.ports(); bootstrap.background()", 2.0),
 }
 """What a function's first event has made, and its budget in billions of instructions.
 
