@@ -5,18 +5,20 @@ What is not built is a route too, so that it is refused by name.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cueline.doors.agent_events import agents, history, schedules, sessions
+from cueline.doors.agent_events import agents, history, sessions
 from cueline.doors.agent_events.keys import agent_key_in, event_id_in, session_key_in
 from cueline.doors.agent_events.lists import ListQuery, list_query
 from cueline.doors.body import raw_body, read_json
 from cueline.doors.creation import Creation
 from cueline.doors.idempotency import idempotency_key
-from cueline.doors.shared import key_in
-from cueline.engine.background import Background
 from cueline.engine.ports import Ports
 from cueline.errors import NotBuilt
+
+if TYPE_CHECKING:
+    from cueline.doors.agent_events.schedules import Schedules
+    from cueline.engine.background import Background
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Call:
     """
 
     ports: Ports
-    background: Callable[[], Background]
+    background: "Callable[[], Background]"
     request_id: str
     caller: str
     path: Mapping[str, str]
@@ -46,10 +48,15 @@ class Call:
         return self.agent, session_key_in(self.path["session_key"])
 
     @property
-    def schedule(self) -> tuple[Ports, Callable[[], Background], str, str]:
-        """The schedule, and where it is."""
-        key = key_in(self.path["schedule_key"], schedules.ScheduleNotFound)
-        return self.ports, self.background, self.agent, key
+    def schedules(self) -> "Schedules":
+        # Few calls are about them, and only those pay for the import.
+        from cueline.doors.agent_events.schedules import Schedules
+
+        return Schedules(self.ports, self.background, self.agent)
+
+    @property
+    def schedule(self) -> str:
+        return self.path["schedule_key"]
 
     @property
     def event(self) -> str:
@@ -129,23 +136,14 @@ ROUTES = (
     Route("PATCH", _AGENT + "/identity", _not_built("An agent's identity")),
     Route("GET", _ARTIFACTS, _not_built("Listing artifacts")),
     Route("GET", _ARTIFACTS + "/{artifact_id}", _not_built("Reading an artifact")),
-    Route(
-        "GET",
-        _SCHEDULES,
-        lambda c: schedules.page(c.ports, c.background, c.agent, c.list_query),
-    ),
-    Route(
-        "POST",
-        _SCHEDULES,
-        lambda c: schedules.create(c.ports, c.background, c.agent, c.creation),
-        201,
-    ),
-    Route("GET", _SCHEDULE, lambda c: schedules.get(*c.schedule)),
-    Route("PATCH", _SCHEDULE, lambda c: schedules.update(*c.schedule, c.json)),
-    Route("DELETE", _SCHEDULE, lambda c: schedules.delete(*c.schedule), 204),
+    Route("GET", _SCHEDULES, lambda c: c.schedules.page(c.list_query)),
+    Route("POST", _SCHEDULES, lambda c: c.schedules.create(c.creation), 201),
+    Route("GET", _SCHEDULE, lambda c: c.schedules.get(c.schedule)),
+    Route("PATCH", _SCHEDULE, lambda c: c.schedules.update(c.schedule, c.json)),
+    Route("DELETE", _SCHEDULE, lambda c: c.schedules.delete(c.schedule), 204),
     Route(
         "GET",
         _SCHEDULE + "/executions",
-        lambda c: schedules.executions(*c.schedule, c.list_query),
+        lambda c: c.schedules.executions(c.schedule, c.list_query),
     ),
 )
