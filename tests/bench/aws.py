@@ -23,7 +23,7 @@ FREE_OR_EXPIRED = f"{FREE} OR #ttl <= :now"
 BEATS = "ADD beats :one SET #ttl = :ttl"
 SETS = {
     "SET gateway = :gateway, opened_at = :now, expires_at = :until, #ttl = :ttl",
-    "SET told = :told",
+    "SET told = :told REMOVE opening, ticket",
 }
 """Of connections. The bench opens each once, and in time."""
 BETWEEN = "pk = :pk AND sk BETWEEN :first AND :last"
@@ -120,10 +120,12 @@ class Table:
     def _set(self, update: dict[str, Any]) -> bytes:
         place = update["Key"]["pk"]["S"], update["Key"]["sk"]["S"]
         names, values = update.get("ExpressionAttributeNames", {}), {}
-        for each in update["UpdateExpression"].removeprefix("SET ").split(", "):
+        sets, _, removed = update["UpdateExpression"].removeprefix("SET ").partition(" REMOVE ")
+        for each in sets.split(", "):
             name, _, value = each.partition(" = ")
             values[names.get(name, name)] = update["ExpressionAttributeValues"][value]
-        self.put({**self._items[place], **values})
+        left = {k: v for k, v in self._items[place].items() if k not in removed.split(", ")}
+        self.put({**left, **values})
         return self._json[place]
 
     def heard(self, body: dict[str, Any]) -> bytes:

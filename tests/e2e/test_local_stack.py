@@ -69,11 +69,11 @@ def test_it_says_that_it_is_ready_and_what_to_try(stack: Running) -> None:
     said = stack.said
     last = said[said.index("Cueline is ready at") :]
     assert stack.url in last
-    assert last.count("\n  curl ") == 4
+    assert last.count("\n  curl ") == 5
     assert "practice model" in said
 
 
-def test_the_four_commands_work_as_printed(stack: Running) -> None:
+def test_the_commands_work_as_printed(stack: Running) -> None:
     commands = [line for line in stack.said.splitlines() if line.startswith("  curl ")]
     answers = [
         subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
@@ -83,6 +83,7 @@ def test_the_four_commands_work_as_printed(stack: Running) -> None:
     assert json.loads(answers[1])["agent_key"] == "guide"
     assert json.loads(answers[2].rstrip().rpartition("data:")[2]) == {"type": "end"}
     assert json.loads(answers[3])["source"] == "ai_agent"
+    assert json.loads(answers[4])["connection"]["agentId"] == "guide"
 
 
 def test_health_is_that_of_all_parts(api: httpx.Client) -> None:

@@ -68,7 +68,7 @@ def ended(live: Live, response: str) -> dict[str, Any]:
     def ends(frame: dict[str, Any]) -> bool:
         said = message_in(frame)
         is_end = said.get("action") in ("completed", "cancelled", "failed")
-        return is_end and said["response_id"] == response
+        return is_end and said.get("response_id") == response
 
     return message_in(live.until(ends))
 

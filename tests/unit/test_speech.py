@@ -19,7 +19,7 @@ from tests.listening import Sockets
 SESSION = "guide.first"
 
 
-def until(holds: Callable[[], Any], seconds: float = 5) -> None:
+def until(holds: Callable[[], Any], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it never came true"

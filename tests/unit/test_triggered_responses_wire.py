@@ -391,7 +391,13 @@ def test_a_bug_tells_nothing_of_itself(error: Exception) -> None:
 
 def test_every_error_that_a_request_can_meet_has_its_status() -> None:
     def below(kind: type[CuelineError]) -> set[str]:
-        return {kind.code}.union(*map(below, kind.__subclasses__()))
+        # Other doors have errors of their own.
+        own = (
+            {kind.code}
+            if kind.__module__ in (CuelineError.__module__, Unprocessable.__module__)
+            else set()
+        )
+        return own.union(*map(below, kind.__subclasses__()))
 
     assert below(CuelineError) - set(STATUS) == {"internal_error", ModelError.code}
 
