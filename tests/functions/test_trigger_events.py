@@ -8,10 +8,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cueline import bootstrap
-from cueline.doors.background_triggers.event_body import MAX_EVENT, Contact, Delivered, delivered
+from cueline.doors.background_triggers.event_body import (
+    DELIVERY_HEADERS,
+    MAX_EVENT,
+    Contact,
+    Delivered,
+    delivered,
+)
 from cueline.doors.background_triggers.intake import Taken, take
+from cueline.doors.body import check_text
 from cueline.engine import sessions
 from cueline.engine.agent import Agent
 from cueline.engine.append import Writer
@@ -23,6 +32,7 @@ from cueline.errors import (
     Conflict,
     CuelineError,
     IdempotencyKeyReused,
+    InvalidRequest,
     Unavailable,
 )
 from cueline.log.events import Answered, Input, Posted, TurnBegan
@@ -393,6 +403,16 @@ def test_a_trigger_needs_an_agent_that_is_there(ask4: Ask, ports: Ports) -> None
     assert "'b'" in refused(sent(ask4, trigger, {}), 409, "CONFLICT")
 
 
+def test_a_disabled_agent_is_told_nothing(ask4: Ask, ports: Ports) -> None:
+    trigger, body = made(ask4), {"session": "s"}
+    taken(ask4, trigger, body)
+    agent = ports.agents.get("a")
+    assert ports.agents.replace(agent.model_copy(update={"enabled": False, "version": 1}))
+    for one in (body, {}):
+        assert "disabled" in refused(sent(ask4, trigger, one), 403, "NOT_AUTHORIZED")
+    assert len(all_inputs(ports)) == 1
+
+
 def test_a_disabled_session_takes_nothing(ask4: Ask, ports: Ports) -> None:
     trigger, body = made(ask4), {"session": "s"}
     agent, _, key = conversation(ask4, trigger, body).partition(".")
@@ -724,3 +744,34 @@ def test_a_body_and_a_query_tell_deliveries_apart() -> None:
     ]
     assert len({one.digest for one in given}) == 4
     assert len({one.key for one in given}) == 1
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=6,
+)
+NAMES = st.sampled_from(["text", "session", "contact", "contact.name", "contact_email", "x"])
+
+
+@given(
+    body=st.binary(max_size=200)
+    | st.dictionaries(NAMES, JSON | st.dictionaries(st.sampled_from(["name", "email"]), JSON)).map(
+        lambda value: json.dumps(value).encode()
+    ),
+    query=st.dictionaries(NAMES, st.lists(st.text(max_size=20), max_size=2)),
+    headers=st.dictionaries(st.sampled_from(DELIVERY_HEADERS), st.text(max_size=20)),
+    default=st.sampled_from(["", "Look."]),
+)
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_sent_is_text_or_is_refused(
+    body: bytes, query: dict[str, list[str]], headers: dict[str, str], default: str
+) -> None:
+    try:
+        event = delivered("t", "POST", query, headers, body)
+    except InvalidRequest:
+        return
+    texts = event.texts(default)
+    check_text([*texts])
+    assert all(text.encode() for text in texts)
+    assert event.contact.fingerprint

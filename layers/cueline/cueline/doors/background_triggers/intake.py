@@ -102,6 +102,7 @@ class _Intake:
             # Only a repeat comes here, and what became of the event went with its session.
             return Taken(None, "skipped", place, repeated=True)
         session = tail.live(self.ports.clock.now())
+        self._check_agent(session.answering_agent if session else place.partition(".")[0])
         if not session:
             session = self._made(place)
             tail = self.ports.log.tail(place)
@@ -146,7 +147,10 @@ class _Intake:
         raise SessionNotFound(seed)
 
     def _made(self, place: str) -> Session:
-        """By this event, or by another one that comes at the same time. Raises Conflict."""
+        """By this event, or by another one that comes at the same time.
+
+        Raises Conflict where the agent goes meanwhile.
+        """
         trigger, contact = self.trigger, self.event.contact
         agent, _, key = place.partition(".")
         new = Session(
@@ -164,7 +168,16 @@ class _Intake:
         except SessionExists:
             return sessions.find(self.ports, agent, key)[0]
         except AgentNotFound:
-            raise Conflict(f"The agent {agent!r} of this trigger is not there any more.") from None
+            raise _no_agent(agent) from None
+
+    def _check_agent(self, key: str) -> None:
+        """Raises Conflict, Forbidden."""
+        try:
+            agent = self.ports.agents.get(key)
+        except AgentNotFound:
+            raise _no_agent(key) from None
+        if not agent.enabled:
+            raise Forbidden(f"The agent {key!r} is disabled; enable it to go on.")
 
     def _customer(self, contact: Contact) -> str:
         """It is there before its session is: of many who make it one does, and all are content."""
@@ -228,6 +241,10 @@ def _is_deleted(tail: Tail) -> bool:
     """It has been there, and is no more; of one that is being made there is META at least."""
     head = tail.head
     return head.state.deleted or (head.incarnation > 0 and not tail.session)
+
+
+def _no_agent(key: str) -> Conflict:
+    return Conflict(f"The agent {key!r} of this trigger is not there any more.")
 
 
 def _check_idle(writer: Writer, tail: Tail, key: IdempotencyKey | None) -> None:
