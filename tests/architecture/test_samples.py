@@ -557,6 +557,34 @@ def test_the_fourth_door_takes_its_samples(
     assert deployed.done <= allowed("TriggersFunction")
 
 
+def test_the_fourth_door_may_do_all_that_it_offers(deployed: Deployed, trigger: Trigger) -> None:
+    def ask(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        event = load(CREATE_TRIGGER) | {"httpMethod": method, "path": f"/api/v1/{path}"}
+        answer = deployed.invoke("triggers", event | {"body": json.dumps(body) if body else None})
+        assert answer["statusCode"] == 200, (path, answer["body"])
+        told: dict[str, Any] = json.loads(answer["body"])
+        return told
+
+    of_it = f"integration/trigger/{trigger.id}"
+    ask("POST", f"{of_it}/update", {"schedule": "hourly"})
+    run = ask("POST", f"{of_it}/invoke", {"text": "Now", "contact": {"email": "a@b.c"}})["runId"]
+    ask("GET", f"{of_it}/execution/list")
+    ask("POST", f"{of_it}/execution/{run}/cancel")
+    ask("POST", f"{of_it}/execution/{run}/redrive")
+    conversation = ask("GET", f"{of_it}/execution/{run}/fetch")["conversationId"]
+    ask("GET", f"conversation/{conversation}/fetch")
+    ask("GET", f"conversation/{conversation}/message/list")
+    contact = ask("POST", "contact/create", {"name": "Alice", "email": "alice@example.com"})["id"]
+    ask("GET", "contact/list")
+    ask("POST", f"contact/{contact}/update", {"name": "Alice B."})
+    ask("POST", f"contact/{contact}/delete")
+    ask("GET", "integration/trigger/list")
+    ask("POST", f"{of_it}/delete")
+    # The scheduler's role is passed with a schedule; the secret is remembered by now.
+    silent = {"iam:PassRole", "secretsmanager:GetSecretValue"}
+    assert deployed.done == allowed("TriggersFunction") - silent
+
+
 def test_an_event_by_options_is_no_question_of_a_browser(
     deployed: Deployed, trigger: Trigger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
