@@ -3,8 +3,9 @@
 import pytest
 
 from cueline.engine import runs
-from cueline.engine.accept import Accepted
-from cueline.engine.append import IdempotencyKey
+from cueline.engine.accept import Accepted, Arrival, accept
+from cueline.engine.append import IdempotencyKey, Writer
+from cueline.engine.marks import mark_event
 from cueline.engine.model import Said
 from cueline.engine.modes import change_mode
 from cueline.engine.postponing import FIRST_PAUSE, again_at
@@ -12,12 +13,17 @@ from cueline.engine.runs import Progress
 from cueline.errors import Conflict, EventNotFound
 from cueline.log.events import (
     Answered,
+    Decision,
+    Event,
     Input,
     InputsFailed,
     InputsWithdrawn,
+    TurnAbandoned,
     TurnBegan,
     TurnFailed,
+    TurnHandedOver,
     TurnPostponed,
+    TurnSuspended,
 )
 from cueline.log.state import Turn, Waiting
 from tests.models import overloaded, refused
@@ -262,3 +268,115 @@ def test_what_is_left_to_people_has_succeeded(office: Office) -> None:
     taken = office.put(Input(texts=("hello",), origin="trg"))
     assert isinstance(taken, Accepted)
     assert office.progress(taken.offset).status == "succeeded"
+
+
+# --- interrupts, callers who wait, and decisions -------------------------------------------------
+
+
+def test_one_that_interrupts_is_tried_again_after_a_while_too(office: Office) -> None:
+    office.fail()
+    office.run(policy="interrupt")
+    office.deliver()
+    assert len(office.model.asked) == 1
+    office.after(PATIENT)
+    assert len(office.model.asked) == 2
+
+
+def test_who_interrupts_does_not_wait_for_one_that_is_tried_again(office: Office) -> None:
+    office.fail()
+    office.run(policy="interrupt")
+    office.deliver()
+    office.customer("now")
+    office.deliver()
+    assert office.answers() == ["ok"]
+
+
+@pytest.mark.parametrize("policy", ["enqueue", "coalesce"])
+def test_who_waits_for_an_answer_begins_nothing_before_its_time(
+    office: Office, policy: str
+) -> None:
+    offset = office.run(policy="coalesce", not_before=office.clock.now() + 10_000)
+    tail = office.ports.log.tail(SESSION)
+    writer = Writer(office.ports.log, office.clock, SESSION, "trace")
+    mine = Input.model_validate({"texts": ("me",), "policy": policy})
+    taken = accept(office.ports, writer, tail, Arrival(mine), LEASE, hosts=True)
+    assert isinstance(taken, Accepted)
+    assert taken.turn is None
+    office.deliver()
+    assert office.progress(offset).status == "queued"
+    office.after(10)
+    office.after(1)
+    office.after(1)
+    assert {office.progress(o).status for o in (offset, taken.offset)} == {"succeeded"}
+
+
+def begun_by_hand(office: Office, offset: int) -> None:
+    append(office, TurnBegan(turn="t", inputs=(offset,)))
+
+
+def append(office: Office, *events: Event) -> None:
+    writer = Writer(office.ports.log, office.clock, SESSION, "trace")
+    writer.append(office.ports.log.tail(SESSION).head, lambda *_: events)
+
+
+@pytest.mark.parametrize("end", [TurnAbandoned, TurnHandedOver])
+def test_what_its_host_has_left_waits_again(office: Office, end: type[Event]) -> None:
+    offset = office.run()
+    begun_by_hand(office, offset)
+    assert office.progress(offset).status == "running"
+    append(office, end(turn="t"))
+    assert office.progress(offset).status == "queued"
+    office.deliver()
+    assert office.progress(offset).status == "succeeded"
+
+
+def test_a_text_that_is_hidden_is_not_shown(office: Office) -> None:
+    offset = office.run()
+    office.deliver()
+    [answered] = [r.offset for r in office.recorded() if isinstance(r.event, Answered)]
+    mark_event(office.ports, office.session, answered, "hidden", "trace")
+    done = office.progress(offset)
+    assert (done.status, done.text) == ("succeeded", "")
+
+
+def suspended(office: Office, *texts: str) -> tuple[int, ...]:
+    """Runs that wait for the same call's approval."""
+    found = tuple(office.run(text, policy="coalesce") for text in texts)
+    append(
+        office,
+        TurnBegan(turn="t", inputs=found),
+        TurnSuspended(turn="t", inputs=found, calls=("c",)),
+    )
+    return found
+
+
+def decided(office: Office) -> int:
+    decision = Decision(verdict="approve")
+    return office.put(Input(policy="decision", call="c", decision=decision)).offset
+
+
+def test_one_that_waits_for_a_decision_is_taken_back_with_what_waits_beside_it(
+    office: Office,
+) -> None:
+    first, second = suspended(office, "first", "second")
+    assert office.progress(first).status == "waiting"
+    assert office.cancel(first)
+    assert {office.progress(o).status for o in (first, second)} == {"cancelled"}
+    assert not office.cancel(first)
+
+
+def test_with_it_goes_a_decision_that_nobody_has_begun_with(office: Office) -> None:
+    [offset] = suspended(office, "do it")
+    decided(office)
+    assert office.cancel(offset)
+    office.deliver()
+    assert office.progress(offset).status == "cancelled"
+    assert office.model.asked == []
+
+
+def test_one_whose_decision_is_being_followed_is_interrupted(office: Office) -> None:
+    [offset] = suspended(office, "do it")
+    append(office, TurnBegan(turn="u", inputs=(decided(office),)))
+    assert office.cancel(offset)
+    assert office.progress(offset).status == "cancelled"
+    assert office.ports.log.tail(SESSION).head.state.open is None

@@ -136,7 +136,8 @@ def accept(
         place = at + len(stopped)
         after = reduce(state, at, (*stopped, new))
         batch = next_batch(after)
-        began = may_begin and not after.open and place in offsets(batch)
+        began = may_begin and not (after.open or held_for(after, ports.clock.now()))
+        began = began and place in offsets(batch)
         if began:
             return (*stopped, new, begun(turn, batch))
         if hosts:

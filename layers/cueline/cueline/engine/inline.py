@@ -17,7 +17,7 @@ from cueline.engine.reader import LOOK_EVERY, Reader
 from cueline.engine.takeover import begun
 from cueline.engine.timers import arm_follow_up
 from cueline.engine.turn import Host, Limits, run
-from cueline.engine.wake import GRACE, arm, wake_next
+from cueline.engine.wake import GRACE, arm, held_for, wake_next
 from cueline.engine.window import missing, stretch
 from cueline.errors import CuelineError, SessionNotFound, TurnRunning, Unavailable, unexpected
 from cueline.log.events import (
@@ -122,7 +122,8 @@ class Caller:
 
         def batch(state: State) -> tuple[Waiting, ...]:
             idle = not (state.open or state.deleted or self._leaving)
-            taken = next_batch(state) if idle else ()
+            held = held_for(state, self.ports.clock.now())
+            taken = next_batch(state) if idle and not held else ()
             return taken if self.accepted.offset in offsets(taken) else ()
 
         if not batch(reader.state):

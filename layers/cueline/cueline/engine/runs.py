@@ -20,15 +20,17 @@ from cueline.log.events import (
     ModelCalled,
     Posted,
     Recorded,
+    TurnAbandoned,
     TurnBegan,
     TurnFailed,
+    TurnHandedOver,
     TurnInterrupted,
     TurnPostponed,
     TurnSuspended,
     event_id,
 )
 from cueline.log.segment import Tail
-from cueline.log.state import State, interruption, offsets, withdrawal
+from cueline.log.state import State, Turn, covered, interruption, offsets, ready, withdrawal
 
 Status = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled", "dead"]
 """Of a run.
@@ -40,6 +42,8 @@ dead       with something that may pass, or its processes died, as often as that
 """
 OVER = ("succeeded", "failed", "cancelled", "dead")
 _DIED = ("turn_abandoned", "not_worked_off")
+_LEFT = (TurnAbandoned, TurnHandedOver, TurnPostponed)
+"""Ends of turns after which what they had taken waits again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +78,10 @@ def progress(ports: Ports, session: str, incarnation: int, offset: int) -> Progr
             break
     if not seen or seen[0].offset != offset or not isinstance(seen[0].event, Input | Posted):
         return None
-    return _progress(seen, offset)
+    return _progress(seen, offset, head.state)
 
 
-def _progress(seen: Sequence[Recorded], offset: int) -> Progress:
+def _progress(seen: Sequence[Recorded], offset: int, now: State) -> Progress:
     turns: dict[str, int] = {}
     status: Status = "queued"
     ended = cost = tokens = 0
@@ -91,8 +95,10 @@ def _progress(seen: Sequence[Recorded], offset: int) -> Progress:
         turn = getattr(event, "turn", "")
         if isinstance(event, ModelCalled) and turn in turns:
             cost, tokens = cost + event.cost, tokens + event.input_tokens + event.output_tokens
+        if isinstance(event, _LEFT) and turn in turns:
+            status = "queued"
         if isinstance(event, TurnPostponed) and turn in turns:
-            status, code, message, retryable = "queued", event.code, event.message, True
+            code, message, retryable = event.code, event.message, True
         if not ends(one, offset):
             continue
         status, ended = _ended(event), one.created_at
@@ -100,7 +106,9 @@ def _progress(seen: Sequence[Recorded], offset: int) -> Progress:
             code, message = event.code, event.message
             retryable = getattr(event, "retryable", event.code in _DIED)
         elif isinstance(event, Answered):
-            text, code, message, retryable = event.text, "", "", False
+            # Nobody is shown what was hidden, or is as if it had never been said.
+            shown = not (one.mark or now.is_removed(one.offset))
+            text, code, message, retryable = event.text if shown else "", "", "", False
         if status in OVER:
             break
         ended = 0
@@ -145,11 +153,16 @@ def cancel(ports: Ports, session: str, incarnation: int, offset: int, trace_id: 
         waiting = [i for i in state.pending if i.offset == offset]
         if waiting:
             return withdrawal(waiting)
-        if any(offset in offsets(turn.inputs) for turn in state.turns):
+        if any(offset in covered(state, turn) for turn in state.turns):
             return interruption(state)
-        if any(offset in inputs for inputs in state.suspended.values()):
-            return (InputsWithdrawn(inputs=(offset,)),)
-        return ()
+        calls = {call for call, inputs in state.suspended.items() if offset in inputs}
+        if not calls:
+            return ()
+        # With it goes all that waits for the same calls, and what has been decided about them.
+        deciding = [i for i in state.pending if i.call in calls]
+        both = {*offsets(deciding), *(i for call in calls for i in state.suspended[call])}
+        told = ready(Turn("", tuple(deciding)))
+        return (InputsWithdrawn(inputs=tuple(sorted(both))), *told)
 
     writer = Writer(ports.log, ports.clock, session, trace_id)
     after, segment = writer.append(head, build)

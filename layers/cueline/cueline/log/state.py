@@ -260,11 +260,10 @@ def withdrawal(inputs: Sequence[Waiting]) -> tuple[Event, ...]:
 
 def held_until(state: State) -> int:
     """When what comes next may begin, in ms since 1970; 0 is now. What comes behind it waits too,
-    so that the order is kept; who interrupts does not wait."""
+    so that the order is kept; who interrupts waits for nobody but itself."""
     batch = () if state.open else next_batch(state)
-    if any(i.policy == "interrupt" for i in batch):
-        return 0
-    return max((i.not_before for i in batch), default=0)
+    interrupting = [i.not_before for i in batch if i.policy == "interrupt"]
+    return min(interrupting) if interrupting else max((i.not_before for i in batch), default=0)
 
 
 def overdue(state: State, now: int) -> tuple[Waiting, ...]:
