@@ -8,7 +8,7 @@ from cueline.adapters.sizes import check_size, size
 from cueline.engine.background import BackgroundTrigger
 from cueline.errors import InvalidPageKey
 
-DELIVERED = 2 * 86_400_000
+DELIVERED = 86_400_000
 """Milliseconds for which it is known what was delivered."""
 _NAME = re.compile(r"[0-9A-Za-z._-]{1,500}")
 _OWN = ("id", "created_at", "version")

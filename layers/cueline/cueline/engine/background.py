@@ -134,7 +134,7 @@ class Runs(Protocol):
 
 
 class Deliveries(Protocol):
-    """Keys of events that were delivered before, for two days."""
+    """Keys of events that were delivered before, for a day."""
 
     def claim(self, trigger: str, key: str, body: str, session_key: str, now: int) -> str:
         """The session key that the first delivery was given: this one, if it is the first.
