@@ -45,9 +45,9 @@ def live(make: Make) -> Live:
     return make().connect()
 
 
-def slow(stack: Running, model: str) -> None:
+def slow(stack: Running, model: str, token_ms: int = TOKEN_MS) -> None:
     """The agent's next answer takes its time."""
-    told = {"model": model, "faults": [{"kind": "delay", "token_ms": TOKEN_MS}]}
+    told = {"model": model, "faults": [{"kind": "delay", "token_ms": token_ms}]}
     httpx.post(f"{stack.practice_url}/faults", json=told).raise_for_status()
 
 
@@ -147,8 +147,12 @@ def test_a_delayed_message_waits_until_the_answer_has_ended(stack: Running, live
     assert (queued["status"], queued["queue_position"]) == ("queued", 1)
     assert live.say("And after that?", delay=True)["queue_position"] == 2
     assert ended(live, first)["action"] == "completed"
-    both = live.message("completed", role="assistant", final=True, since=len(live.frames) - 1)
-    assert "And after that?" in both["content"]
+
+    def answers_both(frame: dict[str, Any]) -> bool:
+        said = message_in(frame)
+        return bool(said.get("final")) and said["response_id"] != first
+
+    assert "And after that?" in message_in(live.until(answers_both))["content"]
     assert len(answers(live)) == 2
 
 
@@ -230,7 +234,7 @@ def test_who_is_cut_off_at_any_frame_and_comes_back_ends_with_the_same_text(
 ) -> None:
     live = make().connect()
     for cut_after in range(9):
-        slow(stack, live.agent)
+        slow(stack, live.agent, 50)
         before = len(live.frames)
         live.send(
             type="send_message",
