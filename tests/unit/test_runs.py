@@ -319,12 +319,12 @@ def append(office: Office, *events: Event) -> None:
     writer.append(office.ports.log.tail(SESSION).head, lambda *_: events)
 
 
-@pytest.mark.parametrize("end", [TurnAbandoned, TurnHandedOver])
-def test_what_its_host_has_left_waits_again(office: Office, end: type[Event]) -> None:
+@pytest.mark.parametrize("end", [TurnAbandoned(turn="t"), TurnHandedOver(turn="t")])
+def test_what_its_host_has_left_waits_again(office: Office, end: Event) -> None:
     offset = office.run()
     begun_by_hand(office, offset)
     assert office.progress(offset).status == "running"
-    append(office, end(turn="t"))
+    append(office, end)
     assert office.progress(offset).status == "queued"
     office.deliver()
     assert office.progress(offset).status == "succeeded"
