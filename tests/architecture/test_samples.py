@@ -580,9 +580,15 @@ def test_the_fourth_door_may_do_all_that_it_offers(deployed: Deployed, trigger: 
     ask("POST", f"contact/{contact}/delete")
     ask("GET", "integration/trigger/list")
     ask("POST", f"{of_it}/delete")
-    # The scheduler's role is passed with a schedule; the secret is remembered by now.
-    silent = {"iam:PassRole", "secretsmanager:GetSecretValue"}
+    # The scheduler's role is passed with a schedule; the secret is remembered by now; no session is
+    # about to expire.
+    silent = {"iam:PassRole", "secretsmanager:GetSecretValue", "dynamodb:UpdateItem"}
     assert deployed.done == allowed("TriggersFunction") - silent
+
+
+@pytest.mark.parametrize("function", ["TriggersFunction", "IntakeFunction"])
+def test_who_takes_events_in_may_keep_the_sessions_that_they_are_for(function: str) -> None:
+    assert "dynamodb:UpdateItem" in allowed(function)
 
 
 def test_an_event_by_options_is_no_question_of_a_browser(

@@ -386,6 +386,16 @@ def test_each_execution_has_a_session_of_its_own(
     assert shown["next_execution_at"] == "2026-11-27T23:47:00.000Z"
 
 
+def test_its_sessions_have_the_metadata_that_it_gives_them(
+    ask1: Ask, ports: Ports, fire: Fire
+) -> None:
+    made(ask1, key="daily", session_metadata={"team": "sales"})
+    fire()
+    [told] = ask1("GET", f"{ONE}/executions").json["executions"]
+    session = ask1("GET", f"/v2/agents/a/sessions/{told['session_key']}").json
+    assert session["metadata"]["team"] == "sales"
+
+
 def test_a_firing_that_comes_twice_is_one_execution(
     ask1: Ask, daily: dict[str, Any], ports: Ports, background: Background, clock: FakeClock
 ) -> None:

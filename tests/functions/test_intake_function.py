@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ import pytest
 
 from cueline import bootstrap
 from cueline.doors.background_triggers.schedules import firing_name, settle
+from cueline.engine import sessions
 from cueline.engine.background import Run
 from cueline.log.events import Answered, Input
 from functions.intake import app
@@ -354,6 +356,51 @@ def test_that_of_a_deleted_trigger_too(scheduled: Desk, send: Send) -> None:
     scheduled.background.triggers.remove("t1")
     assert send(fires())
     assert not is_armed(scheduled)
+
+
+def test_one_whose_agent_is_gone_pauses_itself_and_is_taken_away(
+    scheduled: Desk, send: Send
+) -> None:
+    scheduled.ports.agents.delete("a")
+    assert send(fires())
+    assert runs(scheduled) == []
+    trigger = scheduled.trigger()
+    assert "'a'" in trigger.paused
+    assert trigger.next_at == 0
+    assert not is_armed(scheduled)
+    assert send(fires()), "which was under way"
+
+
+def test_whoever_could_not_take_it_away_does_when_it_fires_again(
+    scheduled: Desk, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduled.ports.agents.delete("a")
+    failing_once(monkeypatch, type(scheduled.background.firings), "remove")
+    assert send(fires())
+    assert is_armed(scheduled)
+    assert send(fires())
+    assert not is_armed(scheduled)
+
+
+@pytest.mark.parametrize("closed", ["agent", "session", "none"])
+def test_one_that_nobody_may_work_off_waits_for_its_next_time(
+    scheduled: Desk, send: Send, closed: str
+) -> None:
+    ports = scheduled.ports
+    if closed == "agent":
+        agent = ports.agents.get("a")
+        assert ports.agents.replace(agent.model_copy(update={"enabled": False, "version": 1}))
+    elif closed == "session":
+        run = scheduled.run(session="*/15 * * * *")
+        _, _, name = run.session.partition(".")
+        sessions.update(ports, "a", name, lambda session: replace(session, enabled=False))
+    else:
+        scheduled.change(agent_key="")
+    there = len(runs(scheduled))
+    assert send(fires())
+    assert len(runs(scheduled)) == there
+    assert scheduled.trigger().next_at == NEXT_MS
+    assert is_armed(scheduled)
 
 
 def test_a_scheduler_that_does_not_answer_makes_no_dead_letter_of_that(

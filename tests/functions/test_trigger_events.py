@@ -396,6 +396,46 @@ def test_a_paused_trigger_takes_nothing_and_says_why(ask4: Ask, ports: Ports) ->
     assert not [*ports.sessions.all()]
 
 
+@pytest.mark.parametrize("closed", ["paused", "agent gone", "agent disabled", "session disabled"])
+def test_what_was_taken_in_is_answered_alike_though_nothing_is_taken_any_more(
+    ask4: Ask, ports: Ports, closed: str
+) -> None:
+    trigger, body, key = made(ask4), {"session": "s"}, {"idempotency-key": "k"}
+    first = taken(ask4, trigger, body, headers=key)
+    if closed == "paused":
+        ask4("POST", f"{TRIGGERS}/{trigger}/update", {"paused": True})
+    elif closed == "agent gone":
+        ports.agents.delete("a")
+    elif closed == "agent disabled":
+        agent = ports.agents.get("a")
+        assert ports.agents.replace(agent.model_copy(update={"enabled": False, "version": 1}))
+    else:
+        _, _, name = first["conversationId"].partition(".")
+        sessions.update(ports, "a", name, lambda session: replace(session, enabled=False))
+    assert taken(ask4, trigger, body, headers=key) == first
+    for other in ({}, {"idempotency-key": "k2"}):
+        assert sent(ask4, trigger, body, headers=other).status in (403, 409)
+    assert len(all_inputs(ports)) == 1
+
+
+def test_a_session_that_is_to_expire_is_kept_by_each_event(
+    ask4: Ask, ports: Ports, clock: FakeClock
+) -> None:
+    trigger, body = made(ask4), {"session": "s"}
+    session = conversation(ask4, trigger, body)
+    agent, _, name = session.partition(".")
+    sessions.update(ports, agent, name, lambda one: replace(one, tti_minutes=60))
+    before = ports.log.tail(session).session
+    clock.sleep(50 * 60)
+    assert conversation(ask4, trigger, body) == session
+    clock.sleep(50 * 60)
+    assert conversation(ask4, trigger, body) == session
+    after = ports.log.tail(session).session
+    assert before
+    assert after
+    assert after.collect_at > before.collect_at
+
+
 def test_a_trigger_needs_an_agent_that_is_there(ask4: Ask, ports: Ports) -> None:
     refused(sent(ask4, made(ask4, botId=None), {}), 409, "CONFLICT")
     trigger = made(ask4, botId="b")

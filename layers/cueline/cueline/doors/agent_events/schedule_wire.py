@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag
 from cueline.doors.agent_events.posted import Message, TextMessage
 from cueline.doors.agent_events.sessions import MAX_SESSION
 from cueline.doors.background_triggers import schedules
+from cueline.doors.background_triggers.intake import SESSION_METADATA
 from cueline.doors.body import check_text, has_controls
 from cueline.doors.shared import timestamp
 from cueline.doors.strict import UNION, Key, Name, RareWire, invalid
@@ -21,8 +22,6 @@ from cueline.errors import InvalidRequest, NotBuilt
 KEEP = 10
 """Executions that are shown where nothing is said."""
 DISABLED = "Its owner has disabled it."
-SESSION_METADATA = "session_metadata"
-"""The part of a trigger's meta that its sessions get as their metadata."""
 _INTERVAL = re.compile(r"P[0-9A-Z]{2,40}")
 _BETWEEN = "\n\n"
 

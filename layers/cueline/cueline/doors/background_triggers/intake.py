@@ -8,7 +8,7 @@ sends again, sends another event.
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from cueline.doors.background_triggers.event_body import Contact, Delivered
 from cueline.doors.idempotency import digest
@@ -36,6 +36,18 @@ DAY = 86_400_000
 TRIES = 5
 """How often sessions may be deleted just before they are told something."""
 REFUSING = ("reject", "skip")
+SCHEDULES = "schedule."
+"""With this begin the ids of agents' own schedules, and those of no other triggers."""
+SESSION_METADATA = "session_metadata"
+"""The part of such a one's meta that its sessions get as their metadata."""
+
+
+class NoAgent(Conflict):
+    """The trigger has none."""
+
+
+class AgentGone(NoAgent):
+    """It is not there any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +76,10 @@ def take(
     Raises Conflict where the trigger is paused, has no agent (any more), or refuses events while a
     turn is open; IdempotencyKeyReused, ContentTooLarge, TooManyPending, Forbidden, Unavailable.
     """
-    if trigger.paused:
-        raise Conflict(f"This trigger is paused: {trigger.paused}")
+    if trigger.paused and not event.key:
+        raise _paused(trigger)
     if not trigger.agent_key:
-        raise Conflict("This trigger has no agent yet; give it a `botId`.")
+        raise NoAgent("This trigger has no agent yet; give it a `botId`.")
     intake = _Intake(ports, background, trigger, event, event.texts(trigger.text), lease, trace_id)
     for _ in range(TRIES):
         try:
@@ -102,12 +114,15 @@ class _Intake:
             # Only a repeat comes here, and what became of the event went with its session.
             return Taken(None, "skipped", place, repeated=True)
         session = tail.live(self.ports.clock.now())
-        self._check_agent(session.answering_agent if session else place.partition(".")[0])
+        try:
+            self._check_open(session, place)
+        except (Conflict, Forbidden):
+            # What has been taken in is answered as it was, whatever its trigger takes by now.
+            if not (session and self._is_known(session, tail)):
+                raise
         if not session:
             session = self._made(place)
             tail = self.ports.log.tail(place)
-        if not session.enabled:
-            raise Forbidden(f"The session {session.id!r} is disabled; enable it to go on.")
         return self._told(session, tail)
 
     # --- which session ---------------------------------------------------------------------------
@@ -160,7 +175,7 @@ class _Intake:
             name=trigger.name,
             created_at=0,
             description=trigger.description or None,
-            metadata={"app": "trigger", "trigger": {"integrationId": trigger.id}},
+            metadata=_metadata(trigger),
             customer=self._customer(contact) if contact.key else GUEST,
         )
         try:
@@ -170,14 +185,19 @@ class _Intake:
         except AgentNotFound:
             raise _no_agent(agent) from None
 
-    def _check_agent(self, key: str) -> None:
+    def _check_open(self, session: Session | None, place: str) -> None:
         """Raises Conflict, Forbidden."""
+        if self.trigger.paused:
+            raise _paused(self.trigger)
+        key = session.answering_agent if session else place.partition(".")[0]
         try:
             agent = self.ports.agents.get(key)
         except AgentNotFound:
             raise _no_agent(key) from None
         if not agent.enabled:
             raise Forbidden(f"The agent {key!r} is disabled; enable it to go on.")
+        if session and not session.enabled:
+            raise Forbidden(f"The session {session.id!r} is disabled; enable it to go on.")
 
     def _customer(self, contact: Contact) -> str:
         """It is there before its session is: of many who make it one does, and all are content."""
@@ -191,10 +211,18 @@ class _Intake:
 
     # --- what it is told -------------------------------------------------------------------------
 
+    @property
+    def _key(self) -> IdempotencyKey | None:
+        return IdempotencyKey(self.event.key, self.event.digest) if self.event.key else None
+
+    def _writer(self, session: Session) -> Writer:
+        return Writer(self.ports.log, self.ports.clock, session.id, self.trace_id)
+
+    def _is_known(self, session: Session, tail: Tail) -> bool:
+        return self._writer(session).known(tail.head.incarnation, self._key) is not None
+
     def _told(self, session: Session, tail: Tail) -> Taken:
-        event = self.event
-        key = IdempotencyKey(event.key, event.digest) if event.key else None
-        writer = Writer(self.ports.log, self.ports.clock, session.id, self.trace_id)
+        key, writer = self._key, self._writer(session)
         refusing = self.trigger.policy in REFUSING
         try:
             if refusing:
@@ -207,6 +235,7 @@ class _Intake:
             raise
         run = self._run(session, accepted)
         self.background.runs.put(run)
+        self.ports.sessions.touch(session, self.ports.clock.now())
         return Taken(run, "queued", session.id, repeated=isinstance(accepted, Repeated))
 
     def _input(self) -> Input:
@@ -243,8 +272,18 @@ def _is_deleted(tail: Tail) -> bool:
     return head.state.deleted or (head.incarnation > 0 and not tail.session)
 
 
-def _no_agent(key: str) -> Conflict:
-    return Conflict(f"The agent {key!r} of this trigger is not there any more.")
+def _metadata(trigger: BackgroundTrigger) -> dict[str, Any]:
+    """Of the sessions that it makes. An agent's schedule says what else stands there."""
+    own = trigger.meta.get(SESSION_METADATA) if trigger.id.startswith(SCHEDULES) else None
+    return {**(own or {}), "app": "trigger", "trigger": {"integrationId": trigger.id}}
+
+
+def _paused(trigger: BackgroundTrigger) -> Conflict:
+    return Conflict(f"This trigger is paused: {trigger.paused}")
+
+
+def _no_agent(key: str) -> AgentGone:
+    return AgentGone(f"The agent {key!r} of this trigger is not there any more.")
 
 
 def _check_idle(writer: Writer, tail: Tail, key: IdempotencyKey | None) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from cueline.doors.background_triggers.errors import ContentTooLarge, TriggerNotFound
 from cueline.doors.background_triggers.event_body import MAX_EVENT, Delivered, contact_of
-from cueline.doors.background_triggers.intake import take
+from cueline.doors.background_triggers.intake import AgentGone, NoAgent, take
 from cueline.doors.background_triggers.schedules import Schedule, due, fired, parse, settle
 from cueline.doors.body import object_in
 from cueline.doors.idempotency import digest
@@ -29,7 +29,7 @@ from cueline.doors.shared import MAX_ECHO
 from cueline.doors.strict import invalid
 from cueline.engine.background import Background, BackgroundTrigger
 from cueline.engine.ports import Ports
-from cueline.errors import TurnRunning, Unavailable, unexpected
+from cueline.errors import Forbidden, TurnRunning, Unavailable, unexpected
 
 logger = logging.getLogger(__name__)
 
@@ -168,6 +168,14 @@ def _fire(
         take(ports, background, trigger, event, lease, trace_id)
     except TurnRunning:
         logger.info("A schedule has fired while a turn is open", extra={"trigger": name})
+    except AgentGone as gone:
+        logger.warning("A schedule has fired whose agent is gone", extra={"trigger": name})
+        _pause(background, trigger, gone.message)
+        _disarm(ports, background, name)
+        return
+    except (NoAgent, Forbidden) as refused:
+        told = {"trigger": name, "why": refused.code}
+        logger.warning("A schedule has fired, and nobody may work it off", extra=told)
     _note(background, name, at)
 
 
@@ -178,6 +186,13 @@ def _disarm(ports: Ports, background: Background, name: str) -> None:
     except Exception as error:
         failed = {"trigger": name, **unexpected(error)}
         logger.warning("A schedule that is none any more goes on", extra=failed)
+
+
+def _pause(background: Background, trigger: BackgroundTrigger, why: str) -> None:
+    """It must be set going again by somebody who gives it an agent. Where others change it at the
+    same time it is left to its next firing."""
+    paused = replace(trigger, paused=why, next_at=0, version=trigger.version + 1)
+    background.triggers.replace(paused)
 
 
 def _time(given: Any) -> int:
