@@ -10,6 +10,8 @@ from cueline.engine.model import Said
 from cueline.engine.modes import change_mode
 from cueline.engine.postponing import FIRST_PAUSE, again_at
 from cueline.engine.runs import Progress
+from cueline.engine.takeover import plan
+from cueline.engine.wake import held_for
 from cueline.errors import Conflict, EventNotFound
 from cueline.log.events import (
     Answered,
@@ -25,7 +27,7 @@ from cueline.log.events import (
     TurnPostponed,
     TurnSuspended,
 )
-from cueline.log.state import Turn, Waiting
+from cueline.log.state import MAX_TRIES, State, Turn, Waiting
 from tests.models import overloaded, refused
 from tests.tooling import says
 from tests.unit.test_triggers import Room, of
@@ -107,6 +109,18 @@ def test_a_wake_up_that_comes_too_early_is_followed_by_one_that_does_not(office:
     for _ in range(8):
         office.after(900)
     assert office.progress(offset).status == "succeeded"
+
+
+def test_what_is_held_back_does_not_come_sooner_as_what_was_before_it_is_given_up() -> None:
+    worn, later = Waiting(0, "enqueue"), Waiting(1, "enqueue", not_before=10_000)
+    state = State(open=Turn("t", (worn,)), pending=(later,), tries={0: MAX_TRIES})
+
+    def done(now: int) -> list[type]:
+        told = plan(state, 3, ["t"], "u", lambda after: held_for(after, now))
+        return [type(event) for event in told]
+
+    assert done(0) == [TurnAbandoned, InputsFailed]
+    assert done(10_000) == [TurnAbandoned, InputsFailed, TurnBegan]
 
 
 # --- tried again ---------------------------------------------------------------------------------

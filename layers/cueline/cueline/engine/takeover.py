@@ -1,6 +1,6 @@
 """`plan`: what a wake-up appends to a session that it looks at."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from cueline.log.events import AsideBegan, Event, InputsFailed, TurnAbandoned, TurnBegan
@@ -19,8 +19,15 @@ from cueline.log.state import (
 )
 
 
-def plan(state: State, at: int, dead: Collection[str], turn: str) -> tuple[Event, ...]:
-    """Takeovers of the `dead` turns, then the begin of `turn` if one is possible."""
+def plan(
+    state: State,
+    at: int,
+    dead: Collection[str],
+    turn: str,
+    held: Callable[[State], object] = lambda _: False,
+) -> tuple[Event, ...]:
+    """Takeovers of the `dead` turns, then the begin of `turn` if one is possible, and what comes
+    next is not `held` back."""
     events: list[Event] = []
 
     def add(event: Event) -> None:
@@ -38,7 +45,7 @@ def plan(state: State, at: int, dead: Collection[str], turn: str) -> tuple[Event
                 for told in ready(Turn(found.id, (waiting,))):
                     add(told)
     if not state.open:
-        if batch := next_batch(state):
+        if (batch := next_batch(state)) and not held(state):
             add(begun(turn, batch))
     elif asides := waiting_asides(state)[:1]:
         add(AsideBegan(turn=turn, inputs=offsets(asides), **_told(asides)))

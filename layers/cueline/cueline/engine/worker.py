@@ -54,9 +54,8 @@ class Worker:
             now = ports.clock.now()
             said = (*given_up(state, now), *(timer.events(state, at) if timer else ()))
             state = reduce(state, at, said)
-            if not dead and held_for(state, now):
-                return said
-            return (*said, *plan(state, at + len(said), dead, turn))
+            held = partial(held_for, now=now)
+            return (*said, *plan(state, at + len(said), dead, turn, held))
 
         if first := planned(tail.head.state, tail.head.at, dead):
             # Brings help a lease after a death; the message itself only after its visibility.

@@ -5,7 +5,7 @@ times within two seconds: only what may pass so soon, or cannot be helped, is an
 """
 
 from cueline.doors.shared import ErrorAnswer
-from cueline.errors import CuelineError, InvalidRequest, NotFound
+from cueline.errors import Conflict, CuelineError, InvalidRequest, NotFound
 
 STATUS = {
     "invalid_request": (400, "BAD_REQUEST"),
@@ -52,6 +52,14 @@ class ContactNotFound(NotFound):
 
 class MessageNotFound(NotFound):
     noun = "message"
+
+
+class NoAgent(Conflict):
+    """The trigger has none."""
+
+
+class AgentGone(NoAgent):
+    """It is not there any more."""
 
 
 class ContentTooLarge(InvalidRequest):

@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cueline.doors.background_triggers.errors import AgentGone, NoAgent
 from cueline.doors.background_triggers.event_body import Contact, Delivered
 from cueline.doors.idempotency import digest
 from cueline.engine import sessions
@@ -40,14 +41,6 @@ SCHEDULES = "schedule."
 """With this begin the ids of agents' own schedules, and those of no other triggers."""
 SESSION_METADATA = "session_metadata"
 """The part of such a one's meta that its sessions get as their metadata."""
-
-
-class NoAgent(Conflict):
-    """The trigger has none."""
-
-
-class AgentGone(NoAgent):
-    """It is not there any more."""
 
 
 @dataclass(frozen=True, slots=True)

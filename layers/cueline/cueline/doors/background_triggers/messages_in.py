@@ -19,9 +19,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from cueline.doors.background_triggers.errors import ContentTooLarge, TriggerNotFound
+from cueline.doors.background_triggers.errors import (
+    AgentGone,
+    ContentTooLarge,
+    NoAgent,
+    TriggerNotFound,
+)
 from cueline.doors.background_triggers.event_body import MAX_EVENT, Delivered, contact_of
-from cueline.doors.background_triggers.intake import AgentGone, NoAgent, take
+from cueline.doors.background_triggers.intake import take
 from cueline.doors.background_triggers.schedules import Schedule, due, fired, parse, settle
 from cueline.doors.body import object_in
 from cueline.doors.idempotency import digest
