@@ -21,7 +21,6 @@ from cueline.adapters.schedules import EventBridgeSchedules
 from cueline.adapters.sqs import SqsWakeUps, wake_up_from_json
 from cueline.doors.access import Access
 from cueline.doors.cors import Cors
-from cueline.engine.failures import Failures
 from cueline.engine.listeners import NOBODY
 from cueline.engine.ports import Ports
 from cueline.engine.tools import Toolbox
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from cueline.doors.client_commands.realtime import Realtime
     from cueline.doors.triggered_responses.following import Following
     from cueline.engine.background import Background
+    from cueline.engine.failures import Failures
     from cueline.engine.limits import Limits
     from cueline.engine.listeners import Listeners, Speech
     from cueline.engine.model import Model
@@ -194,7 +194,9 @@ def worker() -> "Worker":
 
 
 @cache
-def failures() -> Failures:
+def failures() -> "Failures":
+    from cueline.engine.failures import Failures
+
     return Failures(ports(), settings().lease_seconds)
 
 
