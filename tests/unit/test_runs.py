@@ -364,9 +364,9 @@ def suspended(office: Office, *texts: str) -> tuple[int, ...]:
     return found
 
 
-def decided(office: Office) -> int:
+def decided(office: Office, call: str = "c") -> int:
     decision = Decision(verdict="approve")
-    return office.put(Input(policy="decision", call="c", decision=decision)).offset
+    return office.put(Input(policy="decision", call=call, decision=decision)).offset
 
 
 def test_one_that_waits_for_a_decision_is_taken_back_with_what_waits_beside_it(
@@ -394,3 +394,15 @@ def test_one_whose_decision_is_being_followed_is_interrupted(office: Office) -> 
     assert office.cancel(offset)
     assert office.progress(offset).status == "cancelled"
     assert office.ports.log.tail(SESSION).head.state.open is None
+
+
+def test_nothing_that_waits_beside_it_is_left_behind(office: Office) -> None:
+    first, second = office.run("first"), office.run("second")
+    for turn, one, calls in (("t", first, ("c", "d")), ("u", second, ("c",))):
+        append(office, TurnBegan(turn=turn, inputs=(one,)))
+        append(office, TurnSuspended(turn=turn, inputs=(one,), calls=calls))
+    append(office, TurnBegan(turn="v", inputs=(decided(office, "d"),)))
+    assert office.cancel(second)
+    assert {office.progress(one).status for one in (first, second)} == {"cancelled"}
+    state = office.ports.log.tail(SESSION).head.state
+    assert (state.open, state.suspended, state.pending) == (None, {}, ())

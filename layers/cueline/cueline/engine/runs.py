@@ -153,16 +153,18 @@ def cancel(ports: Ports, session: str, incarnation: int, offset: int, trace_id: 
         waiting = [i for i in state.pending if i.offset == offset]
         if waiting:
             return withdrawal(waiting)
-        if any(offset in covered(state, turn) for turn in state.turns):
-            return interruption(state)
-        calls = {call for call, inputs in state.suspended.items() if offset in inputs}
-        if not calls:
-            return ()
-        # With it goes all that waits for the same calls, and what has been decided about them.
-        deciding = [i for i in state.pending if i.call in calls]
-        both = {*offsets(deciding), *(i for call in calls for i in state.suspended[call])}
-        told = ready(Turn("", tuple(deciding)))
-        return (InputsWithdrawn(inputs=tuple(sorted(both))), *told)
+        together = {offset}  # what waits for one decision together ends together
+        while more := {o for i in state.suspended.values() if together & {*i} for o in i}:
+            if more <= together:
+                break
+            together |= more
+        running = {o for turn in state.turns for o in covered(state, turn)}
+        stopped = interruption(state) if running & together else ()
+        calls = {call for call, i in state.suspended.items() if together & {*i}}
+        deciding = tuple(i for i in state.pending if i.call in calls)
+        left = {*together, *offsets(deciding)} - (running if stopped else set()) if calls else ()
+        withdrawn = (InputsWithdrawn(inputs=tuple(sorted(left))),) if left else ()
+        return (*stopped, *withdrawn, *ready(Turn("", deciding)))
 
     writer = Writer(ports.log, ports.clock, session, trace_id)
     after, segment = writer.append(head, build)
