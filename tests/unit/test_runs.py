@@ -406,3 +406,17 @@ def test_nothing_that_waits_beside_it_is_left_behind(office: Office) -> None:
     assert {office.progress(one).status for one in (first, second)} == {"cancelled"}
     state = office.ports.log.tail(SESSION).head.state
     assert (state.open, state.suspended, state.pending) == (None, {}, ())
+
+
+def test_one_that_waits_for_a_decision_waits_also_while_people_answer(office: Office) -> None:
+    [offset] = suspended(office, "do it")
+    change_mode(office.ports, office.session, "manual", "trace")
+    assert office.progress(offset).status == "waiting"
+    at = decided(office)
+    append(
+        office,
+        TurnBegan(turn="u", inputs=(at,)),
+        Answered(turn="u", inputs=(offset, at), text="Done."),
+    )
+    done = office.progress(offset)
+    assert (done.status, done.text) == ("succeeded", "Done.")

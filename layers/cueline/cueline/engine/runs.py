@@ -17,6 +17,7 @@ from cueline.log.events import (
     Input,
     InputsFailed,
     InputsWithdrawn,
+    ModeChanged,
     ModelCalled,
     Posted,
     Recorded,
@@ -72,13 +73,15 @@ def progress(ports: Ports, session: str, incarnation: int, offset: int) -> Progr
     if head.incarnation != incarnation or head.state.deleted:
         return None
     seen: list[Recorded] = []
+    found: Progress | None = None
     for page in read_pages(ports.log, session, incarnation, offset, head.at):
         seen += page
-        if any(ends(r, offset) and not isinstance(r.event, TurnSuspended) for r in page):
+        if seen[0].offset != offset or not isinstance(seen[0].event, Input | Posted):
+            return None
+        found = _progress(seen, offset, head.state)
+        if found.status in OVER:
             break
-    if not seen or seen[0].offset != offset or not isinstance(seen[0].event, Input | Posted):
-        return None
-    return _progress(seen, offset, head.state)
+    return found
 
 
 def _progress(seen: Sequence[Recorded], offset: int, now: State) -> Progress:
@@ -99,7 +102,9 @@ def _progress(seen: Sequence[Recorded], offset: int, now: State) -> Progress:
             status = "queued"
         if isinstance(event, TurnPostponed) and turn in turns:
             code, message, retryable = event.code, event.message, True
-        if not ends(one, offset):
+        # What waits for a decision does so too where people answer.
+        kept = isinstance(event, ModeChanged) and status == "waiting"
+        if kept or not ends(one, offset):
             continue
         status, ended = _ended(event), one.created_at
         if isinstance(event, TurnFailed | InputsFailed):
