@@ -1,4 +1,4 @@
-"""As much of DynamoDB and SQS as turns need, and fast: python -m tests.bench.aws PORT
+"""As much of DynamoDB and SQS as turns and triggers need, and fast: python -m tests.bench.aws PORT
 
 An emulator takes tens of milliseconds of the processor that the measured apps run on, between any
 two steps of a turn. Whether Cueline is right is tested elsewhere, on emulators; here it is only
@@ -20,12 +20,23 @@ from tests.bench.connection import Connection, serve
 HEARD = "Bench.Heard"
 FREE = "attribute_not_exists(pk)"
 FREE_OR_EXPIRED = f"{FREE} OR #ttl <= :now"
+FREE_OR_OLD = {
+    None,
+    FREE,
+    FREE_OR_EXPIRED,
+    f"{FREE} OR expires_at <= :now",
+    f"{FREE} OR incarnation <= :over",
+}
+"""Conditions of puts. Nothing is old here: what is there is in the way."""
+THERE = "attribute_exists(pk)"
 BEATS = "ADD beats :one SET #ttl = :ttl"
 SETS = {
     "SET gateway = :gateway, opened_at = :now, expires_at = :until, #ttl = :ttl",
     "SET told = :told REMOVE opening, ticket",
 }
 """Of connections. The bench opens each once, and in time."""
+SECRET = "bench" * 8
+"""Signs tokens; the secrets of triggers are derived from it."""
 BETWEEN = "pk = :pk AND sk BETWEEN :first AND :last"
 
 
@@ -60,7 +71,7 @@ class Table:
     def put_item(self, body: dict[str, Any]) -> bytes:
         item = body["Item"]
         found = self._items.get((item["pk"]["S"], item["sk"]["S"]))
-        if body.get("ConditionExpression") not in {None, FREE}:
+        if body.get("ConditionExpression") not in FREE_OR_OLD:
             raise Refused("ValidationException")
         if found and "ConditionExpression" in body:
             raise Refused("ConditionalCheckFailedException", Item=found)
@@ -89,21 +100,22 @@ class Table:
         return b"{}"
 
     def transact_write_items(self, body: dict[str, Any]) -> bytes:
-        """Of the conditions only those of puts are looked at."""
+        """Of the conditions only those of puts and of checks are looked at."""
         updates = [each["Update"] for each in body["TransactItems"] if "Update" in each]
         puts = [each["Put"] for each in body["TransactItems"] if "Put" in each]
-        free = {None, FREE, FREE_OR_EXPIRED}
+        checks = [e["ConditionCheck"] for e in body["TransactItems"] if "ConditionCheck" in e]
         if (
-            len(updates) + len(puts) < len(body["TransactItems"])
+            len(updates) + len(puts) + len(checks) < len(body["TransactItems"])
             or any(update["UpdateExpression"] not in SETS for update in updates)
-            or any(put.get("ConditionExpression") not in free for put in puts)
+            or any(put.get("ConditionExpression") not in FREE_OR_OLD for put in puts)
+            or not all(map(self._holds, checks))
         ):
             raise Refused("ValidationException")
         found = [self._in_the_way(put) for put in puts]
         if not updates and any(found):
             reasons = [
                 {"Code": "ConditionalCheckFailed", "Item": item} if item else {"Code": "None"}
-                for item in found
+                for item in [*found, *(None for _ in checks)]
             ]
             raise Refused("TransactionCanceledException", CancellationReasons=reasons)
         for update in updates:
@@ -111,6 +123,10 @@ class Table:
         for put in puts:
             self.put(put["Item"])
         return b"{}"
+
+    def _holds(self, check: dict[str, Any]) -> bool:
+        place = check["Key"]["pk"]["S"], check["Key"]["sk"]["S"]
+        return check["ConditionExpression"] == THERE and place in self._items
 
     def _in_the_way(self, put: dict[str, Any]) -> dict[str, Any] | None:
         item = put["Item"]
@@ -191,6 +207,10 @@ class Queue:
         return b"{}"
 
 
+def secret(_: dict[str, Any]) -> bytes:
+    return json.dumps({"SecretString": SECRET}).encode()
+
+
 TABLE, QUEUE = Table(), Queue()
 OPERATIONS = {
     "DynamoDB_20120810.PutItem": TABLE.put_item,
@@ -203,6 +223,7 @@ OPERATIONS = {
     "AmazonSQS.ReceiveMessage": QUEUE.receive_message,
     "AmazonSQS.DeleteMessage": QUEUE.delete_message,
     "AmazonSQS.PurgeQueue": QUEUE.purge_queue,
+    "secretsmanager.GetSecretValue": secret,
     HEARD: TABLE.heard,
 }
 

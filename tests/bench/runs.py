@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from tests.bench import (
+    background,
     calls,
     cold,
     heard,
@@ -56,7 +57,7 @@ class Bench:
     bare: Server
     worker: Server
     rest: Server
-    """What door 2 has beside the streaming function."""
+    """What door 2 has beside the streaming function, and door 4."""
 
     def our(
         self, events: int, model: str = SHORT, *, stream: bool = False, compacted: bool = False
@@ -88,7 +89,7 @@ def everything(servers: Servers, *, quick: bool, say: Say) -> Iterator[Row]:
         short=servers.cueline("ours-20", WINDOW_BYTES=str(window)),
         bare=servers.bare(),
         worker=servers.cueline("worker", "tests.bench.served_worker:app"),
-        rest=servers.cueline("rest", "tests.bench.served_rest:app"),
+        rest=servers.cueline("rest", "tests.bench.served_rest:app", TOKEN_SECRET_ARN="bench"),
     )
     windows = {"ours": WINDOW_BYTES, "ours-20": window}
     yield from counted(bench, windows)
@@ -98,6 +99,7 @@ def everything(servers: Servers, *, quick: bool, say: Say) -> Iterator[Row]:
     yield from busy(bench)
     yield from second_door(bench)
     yield from third_door(bench)
+    yield from fourth_door(bench)
     if not quick:
         yield from instructions.rows(servers, window, say)
         say("cold starts")
@@ -212,6 +214,13 @@ def third_door(bench: Bench) -> Iterator[Row]:
         lengths = heard_tokens(quick=bench.quick)
         most, rounds = (3, 1) if bench.quick else (LISTENERS, 3)
         yield from heard.tokens(door, wire, lengths, most, rounds)
+
+
+def fourth_door(bench: Bench) -> Iterator[Row]:
+    bench.say("the fourth door: events are taken in")
+    door = Door(bench.servers, bench.rest, bench.ours, bench.worker)
+    yield from background.timed(door, 3 if bench.quick else 200)
+    yield from background.counted(door)
 
 
 def heard_tokens(*, quick: bool) -> tuple[int, int]:

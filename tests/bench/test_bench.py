@@ -86,6 +86,26 @@ def test_a_command_reads_who_sends_it_its_session_and_agent_and_writes_once(
     assert figure(measured, "send_message with a command_id: calls") == 6
 
 
+def test_an_event_is_taken_in_with_six_calls_and_more_for_a_session_or_a_key(
+    measured: dict[str, dict[str, Any]],
+) -> None:
+    known, new, keyed = (
+        measured[f"an event, {what}: calls"]
+        for what in (
+            "a session gone on with",
+            "a new session",
+            "gone on with, with an Idempotency-Key",
+        )
+    )
+    # The trigger, whose session, its newest segment, its agent; then the input and its run.
+    assert known["measured"] == 6
+    assert new["measured"] == known["measured"] + 3  # made, between two more looks
+    assert keyed["measured"] == known["measured"] + 2  # the delivery, and whether it was there
+    assert known["also"]["sends"] == new["also"]["sends"] == keyed["also"]["sends"] == 1
+    took = measured["an event is taken in: our own time"]
+    assert 0 < took["measured"] <= took["also"]["p95 ms"] <= took["also"]["p99 ms"]
+
+
 def test_a_turn_that_is_heard_writes_no_more_than_one_that_is_not(
     measured: dict[str, dict[str, Any]],
 ) -> None:
@@ -111,7 +131,14 @@ def test_an_interrupt_is_watched_for_and_felt(measured: dict[str, dict[str, Any]
 def test_every_part_of_a_run_has_its_rows(measured: dict[str, dict[str, Any]]) -> None:
     topics = " ".join(row["topic"] for row in measured.values())
     parts = ("DynamoDB", "bare app", "wake-up", "dollars", "Streaming", "busy session")
-    doors = ("customer's message", "guided trigger", "list that waits", "commands", "is heard")
+    doors = (
+        "customer's message",
+        "guided trigger",
+        "list that waits",
+        "commands",
+        "is heard",
+        "Door 4",
+    )
     for part in (*parts, *doors):
         assert part in topics
 
