@@ -1,14 +1,14 @@
 """One request of the door, what a route is, and what it may answer."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from cueline.doors.access import payer_of
 from cueline.doors.background_triggers.errors import TriggerNotFound
 from cueline.doors.body import MAX_BODY, object_in, raw_body
+from cueline.doors.calls import Request
 from cueline.doors.creation import Creation
 from cueline.doors.idempotency import idempotency_key
 from cueline.doors.rest import JSON
@@ -33,25 +33,15 @@ def trigger_id_in(path: str) -> str:
     return given
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Path parameters as they stand in the path; the query decoded, with all values of each name.
-
-    Header names are lower case. `caller` is who was let in; nobody where a route is open.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Request):
+    """Where a route is open its `caller` is nobody."""
 
     ports: Ports
     background: Background
     signing: Callable[[], bytes]
     """The deployment's secret, from which those of triggers are derived. Raises Unavailable."""
-    request_id: str
-    caller: str
     method: str
-    path: Mapping[str, str]
-    query: Mapping[str, Sequence[str]]
-    headers: Mapping[str, str]
-    body: str | None
-    is_base64: bool = False
     lease: int = 30
     """Seconds after which a turn whose host is silent may be taken over."""
 
@@ -59,10 +49,6 @@ class Call:
     def trigger(self) -> str:
         """The id in the path."""
         return trigger_id_in(self.path["trigger_id"])
-
-    @property
-    def payer(self) -> str:
-        return payer_of(self.caller)
 
     @property
     def raw(self) -> bytes:
@@ -74,7 +60,7 @@ class Call:
         raw = self.raw
         if not raw.strip():
             return {}
-        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = self.content_type.partition(";")[0].strip().lower()
         if kind in _UNASKED:
             raise InvalidRequest("Send the body with `content-type: application/json`.")
         if len(raw) > MAX_BODY:

@@ -1,13 +1,13 @@
 """One request of the door's REST half, and what a route is."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from cueline.doors.access import payer_of
 from cueline.doors.body import raw_body, read_json
+from cueline.doors.calls import Request
+from cueline.doors.calls import Route as AnyRoute
 from cueline.doors.client_commands.errors import ConnectionNotFound
 from cueline.doors.client_commands.realtime import Realtime
 from cueline.doors.shared import MAX_ECHO, key_in
@@ -25,29 +25,13 @@ def session_id_of(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Path parameters as they stand in the path; the query decoded, with all values of each name.
-
-    Header names are lower case. `caller` is who was let in.
-    """
-
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Request):
     realtime: Realtime
-    request_id: str
-    caller: str
-    path: Mapping[str, str]
-    query: Mapping[str, Sequence[str]]
-    headers: Mapping[str, str]
-    body: str | None
-    is_base64: bool = False
 
     @property
     def ports(self) -> Ports:
         return self.realtime.ports
-
-    @property
-    def payer(self) -> str:
-        return payer_of(self.caller)
 
     @property
     def agent(self) -> str:
@@ -69,15 +53,7 @@ class Call:
 
     @property
     def json(self) -> dict[str, Any]:
-        content_type = self.headers.get("content-type", "")
-        return read_json(raw_body(self.body, self.is_base64), content_type)
+        return read_json(raw_body(self.body, self.is_base64), self.content_type)
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """`path` is as in an API's definition; `answer` gives what is JSON, or None for no body."""
-
-    method: str
-    path: str
-    answer: Callable[[Call], Any]
-    status: int = 200
+Route = AnyRoute[Call]

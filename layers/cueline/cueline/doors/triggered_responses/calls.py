@@ -1,9 +1,10 @@
 """One request of the door, and what a route is."""
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cueline.doors.calls import Request
+from cueline.doors.calls import Route as AnyRoute
 from cueline.doors.creation import Creation
 from cueline.doors.idempotency import idempotency_key
 from cueline.doors.triggered_responses import keys
@@ -11,21 +12,9 @@ from cueline.doors.triggered_responses.wire import body_of
 from cueline.engine.ports import Ports
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Path parameters as they stand in the path; the query decoded, with all values of each name.
-
-    Header names are lower case. `caller` is who was let in.
-    """
-
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Request):
     ports: Ports
-    request_id: str
-    caller: str
-    path: Mapping[str, str]
-    query: Mapping[str, Sequence[str]]
-    headers: Mapping[str, str]
-    body: str | None
-    is_base64: bool = False
     lease: int = 30
     """Seconds after which a turn whose host is silent may be taken over."""
 
@@ -56,8 +45,7 @@ class Call:
 
     @property
     def json(self) -> dict[str, Any]:
-        content_type = self.headers.get("content-type", "")
-        return body_of(self.body, self.is_base64, content_type)
+        return body_of(self.body, self.is_base64, self.content_type)
 
     @property
     def creation(self) -> Creation:
@@ -65,11 +53,4 @@ class Call:
         return Creation(self.caller, idempotency_key(self.headers), self.json)
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """`path` is as in an API's definition; `answer` gives what is JSON, or None for no body."""
-
-    method: str
-    path: str
-    answer: Callable[[Call], Any]
-    status: int = 200
+Route = AnyRoute[Call]
