@@ -1,9 +1,10 @@
 """Walks of sessions in which the agent speaks first, people stand beside it, and what was said is
-taken back."""
+taken back; and events come through background triggers, which are tried again and given up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from cueline.engine.postponing import again_at, given_up
 from cueline.engine.removal import removal
 from cueline.engine.timers import Timer
 from cueline.log.events import (
@@ -18,6 +19,7 @@ from cueline.log.events import (
     SettingsChanged,
     ToolInput,
     TriggerScheduled,
+    TurnPostponed,
     TurnReady,
     TurnTyping,
 )
@@ -41,6 +43,7 @@ class SpeakingWalk(Walk):
             found += [*[self.go_on] * 8, self.trigger, self.trigger]
         if not self.choose(range(3)):
             found += [self.trigger, self.trigger, self.trigger, self.post, self.schedule]
+            found += [self.deliver] * 2 if self.state.mode == "auto" else []
             found += [self.fire] * len(self.state.scheduled)
             found += [self.refuse] if self.events else []
             found.append(self.set if self.state.heard_until else self.listen)
@@ -145,6 +148,21 @@ class SpeakingWalk(Walk):
         assert isinstance(scheduled, TriggerScheduled)
         self.come(Timer(offset, self.trace(), scheduled))
 
+    def deliver(self) -> None:
+        """What a background trigger does: held back, or not; for some time only, or for ever."""
+        policy = self.choose(["enqueue", "coalesce", "interrupt", "steer", "silent"])
+        ready = self.choose([0, self.now() + 5_000])
+        late = self.choose([0, (ready or self.now()) + 5_000])
+        said = Input(
+            policy=policy,
+            texts=(self.word("event"),),
+            origin="trigger",
+            tries=self.choose([1, 2, 4]),
+            not_before=ready,
+            not_after=late,
+        )
+        self.add(*(self.interrupted() if policy == "interrupt" else ()), said)
+
     def follow_up(self) -> None:
         rung = FollowUp(after_seconds=60, guidelines=(Guideline(action=self.word("rung")),))
         offset = self.state.quiet.offset if self.state.quiet else 0
@@ -157,10 +175,24 @@ class SpeakingWalk(Walk):
 
     # --- what hosts do ---------------------------------------------------------------------------
 
+    def now(self) -> int:
+        """A second goes by with each event."""
+        return 1000 * len(self.events)
+
+    def begin(self, dead: Sequence[str] = ()) -> None:
+        """Once what nobody has begun with by its time is given up."""
+        self.add(*given_up(self.state, self.now()))
+        super().begin(dead)
+
     def speak(self, turn: Turn) -> None:
         if turn.trace and self.choose([0, 1]):
             self.add(TurnTyping(turn=turn.id))
-        super().speak(turn)
+        until = again_at(turn, self.now(), 0.5)
+        if until and self.choose([0, 1]):
+            self.asked(turn.id)
+            self.add(TurnPostponed(turn=turn.id, until=until, code="model_timeout", message=""))
+        else:
+            super().speak(turn)
 
     def answer(self, turn: Turn) -> None:
         text = self.choose(["", self.word("answer")])

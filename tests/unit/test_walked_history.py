@@ -35,6 +35,7 @@ from cueline.log.events import (
     TurnFailed,
     TurnHandedOver,
     TurnInterrupted,
+    TurnPostponed,
     TurnSuspended,
     events_from_json,
     events_to_json,
@@ -175,7 +176,7 @@ def expected(log: Sequence[Recorded]) -> tuple[Counter[str], Counter[str]]:
             continue
         note(turn, recorded, gone=gone)
         match event:
-            case TurnAbandoned() | TurnHandedOver():
+            case TurnAbandoned() | TurnHandedOver() | TurnPostponed():
                 dead[turn.inputs[0]] = turns.pop(event.turn)
             case TurnFailed(code=code) if code in UNSAYABLE and not turn.called:
                 if gone or not event.text:
