@@ -33,6 +33,7 @@ from cueline.errors import CuelineError
 from cueline.log.events import Input, Policy, event_id
 from functions.agent_events import app as events
 from functions.agents import app as resources
+from functions.triggers import app as triggers
 from functions.worker import app as work
 from local.practice import server as practice
 from tests import gateway
@@ -40,6 +41,7 @@ from tests.reliability import aws as fake_aws
 from tests.reliability import gateway as fake_gateway
 from tests.reliability.conditions import Given
 from tests.reliability.living import live
+from tests.reliability.poison import poison
 from tests.reliability.steps import Steps, WatchedModel
 
 __all__ = ["chat", "connections", "responses", "speech"]  # imported once, for all that are forked
@@ -70,7 +72,7 @@ def sockets(_: dict[str, Any], listening: socket.socket) -> None:
 
 
 def door(told: dict[str, Any], listening: socket.socket) -> None:
-    """The two functions of door 1 as one server."""
+    """The functions of doors 1 and 4 as one server."""
     live(Given.of(told))
     _serve(front, listening)
 
@@ -117,6 +119,9 @@ def _resource(request: Request, body: str) -> gateway.Answer:
         headers=dict(request.headers),
     )
     with _one_at_a_time:
+        if request.url.path.startswith("/v1/"):
+            given = triggers.lambda_handler(event, gateway.Context())  # type: ignore[arg-type]
+            return gateway.Answer(given["statusCode"], given["headers"], given["body"])
         return gateway.Answer.of(resources.lambda_handler(event, gateway.Context()))  # type: ignore[arg-type]
 
 
@@ -137,6 +142,7 @@ def worker(told: dict[str, Any]) -> None:
     """Hands what the queue delivers to the worker's function, as the platform does."""
     given = Given.of(told)
     steps = live(given)
+    poison(given)
     queue = clients.sqs_client()
     while True:
         try:
