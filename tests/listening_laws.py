@@ -21,6 +21,7 @@ from cueline.log.events import (
     TurnFailed,
     TurnHandedOver,
     TurnInterrupted,
+    TurnPostponed,
     TurnSuspended,
 )
 from cueline.log.fold import fold
@@ -31,7 +32,7 @@ from tests.simulated_speech import Spoken
 
 ENDS = (
     *(Answered, Finished, TurnFailed, TurnInterrupted),
-    *(TurnAbandoned, TurnHandedOver, TurnSuspended),
+    *(TurnAbandoned, TurnHandedOver, TurnPostponed, TurnSuspended),
 )
 SAID = Spoke | Answered | PartlyAnswered | TurnFailed
 

@@ -99,7 +99,7 @@ MUTANTS: dict[str, Callable[[Any], object]] = {
         MemoryConnections, "tell", lambda connections, one: one
     ),
     "who comes is told to be elsewhere": lambda m: m.setattr(frames, "session", a_place_too_far),
-    "what is heard is not marked": lambda m: m.setattr(items, "is_heard", lambda _: False),
+    "what is heard is not marked": lambda m: m.setattr(items, "flags_of", lambda _: ()),
     "nobody is known to listen": lambda m: m.setattr(fold, "max", min, raising=False),
     "what was removed is told again": lambda m: m.setattr(State, "is_removed", lambda *_: False),
     "a mark is told to nobody": lambda m: m.setattr(told, "_item", lambda *_: None),
