@@ -119,7 +119,7 @@ MUTANTS: dict[str, Callable[[Any], object]] = {
     "what is said is told in pieces only": lambda m: m.setattr(asking, "speak", says_only_more),
     "what waits is not taken along": lambda m: batches(m, takes_the_first),
     "who interrupts leaves the others": lambda m: batches(m, takes_only_who_interrupts),
-    "what is heard is not marked": lambda m: m.setattr(items, "is_heard", lambda _: False),
+    "what is heard is not marked": lambda m: m.setattr(items, "flags_of", lambda _: ()),
     "who was told nothing yet is told all": lambda m: m.setattr(
         MemoryConnections, "of", all_that_are_open
     ),
