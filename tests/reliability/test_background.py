@@ -1,6 +1,6 @@
 """Events of a background trigger, while the processes that take them in and answer them are killed.
 
-`make test` sends 150, which take some 30 seconds, nearly all of them in the emulator; for 1,000 say
+`make test` sends 75, which take some 15 seconds, nearly all of them in the emulator; for 1,000 say
 
     BACKGROUND_EVENTS=1000 .venv/bin/pytest tests/reliability/test_background.py
 """
@@ -34,7 +34,7 @@ from tests.reliability.laws import broken
 from tests.reliability.poison import POISON, switch
 from tests.reliability.stack import Base, Stack
 
-EVENTS = int(os.environ.get("BACKGROUND_EVENTS", "150"))
+EVENTS = int(os.environ.get("BACKGROUND_EVENTS", "75"))
 SESSIONS = 50
 SENDERS = 10
 TRIGGERS = "/v1/integration/trigger"
