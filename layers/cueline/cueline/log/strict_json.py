@@ -25,6 +25,14 @@ def value_of(text: str) -> Any:
         return None
 
 
+def value_or_text(text: str) -> Any:
+    """The same; the text itself where it is no JSON that every client can read."""
+    try:
+        return loads(text)
+    except ValueError:
+        return text
+
+
 def object_of(text: str) -> dict[str, Any] | None:
     """The JSON object; None for everything else."""
     value = value_of(text)

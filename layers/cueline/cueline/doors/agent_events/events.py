@@ -32,7 +32,7 @@ from cueline.log.events import (
     event_id,
 )
 from cueline.log.segment import Session
-from cueline.log.strict_json import loads
+from cueline.log.strict_json import value_or_text
 
 TRANSIENT = frozenset({"context_limit_exceeded", "step_transition_limit_exceeded"})
 """Codes of failures that the schema has types for, but only for who waits; see `told`."""
@@ -117,7 +117,7 @@ def _said(text: str, schema_name: str = "") -> Fields:
     """What the model's token limit has cut is no JSON, and shown as it is."""
     if schema_name:
         kind = {"type": "structured_output", "schema_name": schema_name}
-        return {**kind, "content": _value(text)}
+        return {**kind, "content": value_or_text(text)}
     return {"type": "agent_output", "content": text}
 
 
@@ -231,13 +231,5 @@ def _compaction(event: Compacted) -> Fields:
 
 def _object(text: str, name: str) -> Fields:
     """The schema wants an object; what is none goes under `name`."""
-    value = _value(text)
+    value = value_or_text(text)
     return value if isinstance(value, dict) else {name: value}
-
-
-def _value(text: str) -> Any:
-    """The JSON value; the text itself where it is no JSON that every client can read."""
-    try:
-        return loads(text)
-    except ValueError:
-        return text

@@ -35,7 +35,7 @@ from cueline.log.events import (
 )
 from cueline.log.segment import Session
 from cueline.log.state import State
-from cueline.log.strict_json import loads
+from cueline.log.strict_json import value_or_text
 
 STRETCH = 200
 """Events that are read at a time from the newest back: a plain turn has five or so."""
@@ -181,10 +181,10 @@ def _call(event: ToolInput | ToolOutput) -> Fields:
         return {}  # what it loads is shown by itself
     function: Fields = {"name": event.configuration or event.tool}
     if isinstance(event, ToolInput):
-        function["arguments"] = _value(event.arguments)
+        function["arguments"] = value_or_text(event.arguments)
         kind = "request"
     else:
-        function["result"] = _value(event.output)
+        function["result"] = value_or_text(event.output)
         kind = "response"
     failed = {"error": True} if isinstance(event, ToolOutput) and event.error else {}
     return {"activity": {"type": kind, "id": event.call, "function": function, **failed}}
@@ -192,14 +192,6 @@ def _call(event: ToolInput | ToolOutput) -> Fields:
 
 def _error(code: str, message: str, *, retryable: bool) -> Fields:
     return {"error": {"code": code, "message": message, "retryable": retryable}}
-
-
-def _value(text: str) -> Any:
-    """The JSON value; the text itself where it is no JSON that every client can read."""
-    try:
-        return loads(text)
-    except ValueError:
-        return text
 
 
 MESSAGES_ROUTES = (

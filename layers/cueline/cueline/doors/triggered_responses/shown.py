@@ -27,7 +27,7 @@ from cueline.log.events import (
     event_id,
 )
 from cueline.log.segment import Session
-from cueline.log.strict_json import loads
+from cueline.log.strict_json import value_or_text
 from cueline.log.triggers import Participant
 
 Fields = dict[str, Any]
@@ -186,7 +186,7 @@ def _tool(event: ToolOutput, arguments: str) -> Told | None:
     if event.tool == INVOKE_SKILL and not event.configuration:
         return None  # the agent's own instructions, which are no business of the customer's
     result = {
-        "data": _value(event.output),
+        "data": value_or_text(event.output),
         "metadata": {
             **({"error": True} if event.error else {}),
             **({"refused": True} if event.refused else {}),
@@ -197,15 +197,7 @@ def _tool(event: ToolOutput, arguments: str) -> Told | None:
     }
     call = {
         "tool_id": f"{event.configuration or event.tool}:{event.own_name or event.tool}",
-        "arguments": _value(arguments),
+        "arguments": value_or_text(arguments),
         "result": result,
     }
     return AGENT, "tool", {"tool_calls": [call]}
-
-
-def _value(text: str) -> Any:
-    """The JSON value; the text itself where it is no JSON that every client can read."""
-    try:
-        return loads(text)
-    except ValueError:
-        return text
