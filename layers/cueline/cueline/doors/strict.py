@@ -43,6 +43,13 @@ W = TypeVar("W", bound=BaseModel)
 UNION = "\x1f"
 """Begins a part of an error's place that names a type, and is no part of the request."""
 
+
+def tag_of(given: object) -> str | None:
+    """Of a member of a union that is told by its `type`."""
+    kind = given.get("type") if isinstance(given, Mapping) else getattr(given, "type", None)
+    return f"{UNION}{kind}" if isinstance(kind, str) else None
+
+
 _FRIENDLY = {
     "missing": "is required",
     "extra_forbidden": "is not a field of this request",

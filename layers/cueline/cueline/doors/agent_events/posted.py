@@ -1,12 +1,11 @@
 """The bodies that a client may post to a session."""
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from cueline.doors.strict import UNION, Name, RareWire
+from cueline.doors.strict import UNION, Name, RareWire, tag_of
 
 
 class TextMessage(RareWire):
@@ -21,15 +20,10 @@ class SkillMessage(RareWire):
     skill_name: Annotated[Name, Field(max_length=100)]
 
 
-def _kind(given: object) -> str | None:
-    kind = given.get("type") if isinstance(given, Mapping) else getattr(given, "type", None)
-    return f"{UNION}{kind}" if isinstance(kind, str) else None
-
-
 Message = Annotated[
     Annotated[TextMessage, Tag(f"{UNION}text")] | Annotated[SkillMessage, Tag(f"{UNION}skill")],
     Discriminator(
-        _kind,
+        tag_of,
         custom_error_type="message_type",
         custom_error_message="must have the type `text` or `skill`",
     ),

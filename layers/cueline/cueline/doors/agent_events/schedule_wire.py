@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -14,7 +13,7 @@ from cueline.doors.background_triggers import schedules
 from cueline.doors.background_triggers.intake import SESSION_METADATA
 from cueline.doors.body import check_text, has_controls
 from cueline.doors.shared import timestamp
-from cueline.doors.strict import UNION, Key, Name, RareWire, invalid
+from cueline.doors.strict import UNION, Key, Name, RareWire, invalid, tag_of
 from cueline.engine.background import BackgroundTrigger, Run
 from cueline.engine.runs import Progress
 from cueline.errors import InvalidRequest, NotBuilt
@@ -36,15 +35,10 @@ class Cron(RareWire):
     cron_expression: str
 
 
-def _kind(given: object) -> str | None:
-    kind = given.get("type") if isinstance(given, Mapping) else getattr(given, "type", None)
-    return f"{UNION}{kind}" if isinstance(kind, str) else None
-
-
 When = Annotated[
     Annotated[Interval, Tag(f"{UNION}interval")] | Annotated[Cron, Tag(f"{UNION}cron")],
     Discriminator(
-        _kind,
+        tag_of,
         custom_error_type="schedule_type",
         custom_error_message="must have the type `interval` or `cron`",
     ),
