@@ -6,54 +6,31 @@ its name is made anew.
 """
 
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from cueline.adapters.answers import answering, code_of
-from cueline.adapters.schedules import RETRIES, TRIED_FOR
+from cueline.adapters.answers import code_of
+from cueline.adapters.schedules import TAKEN, EventBridgeScheduler, refused
 from cueline.adapters.wake_ups import checked_name
 from cueline.errors import InvalidRequest, Unavailable
-
-if TYPE_CHECKING:
-    from mypy_boto3_scheduler import EventBridgeSchedulerClient
-    from mypy_boto3_scheduler.type_defs import CreateScheduleInputTypeDef
 
 _log = logging.getLogger(__name__)
 
 _ROUNDS = 3
 """Others may make, change or remove it at the same time; not for long."""
-_TAKEN = "ConflictException"
-"""It is there already; or somebody is changing it at this moment."""
 _ABSENT = "ResourceNotFoundException"
 
 
-class EventBridgeFirings:
-    def __init__(
-        self,
-        client: "Callable[[], EventBridgeSchedulerClient]",
-        group: str,
-        role_arn: str,
-        queue_arn: str,
-        dead_letter_arn: str,
-    ) -> None:
-        """`client` is asked for at the first schedule: most processes never make one."""
-        self._client, self._group, self._role_arn = client, group, role_arn
-        self._queue_arn, self._dead_letter_arn = queue_arn, dead_letter_arn
-        self._deployed = bool(group and role_arn and queue_arn and dead_letter_arn)
-
+class EventBridgeFirings(EventBridgeScheduler):
     def put(self, name: str, expression: str, timezone: str, message: str) -> None:
         schedule = self._schedule(checked_name(name), expression, timezone or "UTC", message)
         if not self._deployed:
             raise Unavailable("This deployment has no scheduler for what is done regularly.")
         try:
             for _ in range(_ROUNDS):
-                if not _refused(lambda: self._client().create_schedule(**schedule), _TAKEN):
+                if not refused(lambda: self._client().create_schedule(**schedule), TAKEN):
                     return
-                if not _refused(
-                    lambda: self._client().update_schedule(**schedule), _TAKEN, _ABSENT
-                ):
+                if not refused(lambda: self._client().update_schedule(**schedule), TAKEN, _ABSENT):
                     return
         except ClientError as error:
             if code_of(error) != "ValidationException":
@@ -71,48 +48,13 @@ class EventBridgeFirings:
         if not self._deployed:
             return
         for _ in range(_ROUNDS):
-            refused = _refused(
+            answer = refused(
                 lambda: self._client().delete_schedule(Name=checked, GroupName=self._group),
-                *(_TAKEN, _ABSENT),
+                *(TAKEN, _ABSENT),
             )
-            if refused != _TAKEN:
+            if answer != TAKEN:
                 return
         raise _too_many()
-
-    def _schedule(
-        self, name: str, expression: str, timezone: str, message: str
-    ) -> "CreateScheduleInputTypeDef":
-        """All of it, each time: what a change leaves out is set to the service's own default."""
-        return {
-            "Name": name,
-            "GroupName": self._group,
-            "ScheduleExpression": expression,
-            "ScheduleExpressionTimezone": timezone,
-            "FlexibleTimeWindow": {"Mode": "OFF"},
-            "ActionAfterCompletion": "DELETE" if expression.startswith("at(") else "NONE",
-            "Target": {
-                "Arn": self._queue_arn,
-                "RoleArn": self._role_arn,
-                "Input": message,
-                "RetryPolicy": {
-                    "MaximumRetryAttempts": RETRIES,
-                    "MaximumEventAgeInSeconds": TRIED_FOR,
-                },
-                "DeadLetterConfig": {"Arn": self._dead_letter_arn},
-            },
-        }
-
-
-def _refused(call: Callable[[], object], *expected: str) -> str:
-    """Which of the expected codes it was refused with; empty where it was done."""
-    with answering("EventBridge Scheduler"):
-        try:
-            call()
-        except ClientError as error:
-            if code_of(error) not in expected:
-                raise
-            return code_of(error)
-    return ""
 
 
 def _too_many() -> Unavailable:

@@ -21,15 +21,20 @@ from cueline.errors import Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
+    from mypy_boto3_scheduler.type_defs import CreateScheduleInputTypeDef
 
 RETRIES = 30
 """Sending costs nothing and runs nothing, and what comes late is judged by the log: so it is tried
 for as long as the queue may be away. The service waits longer from try to try."""
 TRIED_FOR = 3_600
 """Seconds. Then it is a dead letter, and an alarm."""
+TAKEN = "ConflictException"
+"""It is there already; or somebody is changing it at this moment."""
 
 
-class EventBridgeSchedules:
+class EventBridgeScheduler:
+    """The service, as far as it sends messages to one queue."""
+
     def __init__(
         self,
         client: "Callable[[], EventBridgeSchedulerClient]",
@@ -41,33 +46,51 @@ class EventBridgeSchedules:
         """`client` is asked for at the first schedule: most processes never make one."""
         self._client, self._group, self._role_arn = client, group, role_arn
         self._queue_arn, self._dead_letter_arn = queue_arn, dead_letter_arn
+        self._deployed = bool(group and role_arn and queue_arn and dead_letter_arn)
 
+    def _schedule(
+        self, name: str, expression: str, timezone: str, message: str
+    ) -> "CreateScheduleInputTypeDef":
+        """All of it, each time: what a change leaves out is set to the service's own default."""
+        return {
+            "Name": name,
+            "GroupName": self._group,
+            "ScheduleExpression": expression,
+            "ScheduleExpressionTimezone": timezone,
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "ActionAfterCompletion": "DELETE" if expression.startswith("at(") else "NONE",
+            "Target": {
+                "Arn": self._queue_arn,
+                "RoleArn": self._role_arn,
+                "Input": message,
+                "RetryPolicy": {
+                    "MaximumRetryAttempts": RETRIES,
+                    "MaximumEventAgeInSeconds": TRIED_FOR,
+                },
+                "DeadLetterConfig": {"Arn": self._dead_letter_arn},
+            },
+        }
+
+
+class EventBridgeSchedules(EventBridgeScheduler):
     def at(self, name: str, when: int, wake_up: WakeUp) -> None:
-        if not (self._group and self._role_arn and self._queue_arn and self._dead_letter_arn):
+        if not self._deployed:
             raise Unavailable("This deployment has no scheduler for what is to be said later.")
-        with answering("EventBridge Scheduler"):
-            try:
-                self._client().create_schedule(
-                    Name=checked_name(name),
-                    GroupName=self._group,
-                    ScheduleExpression=expression(when),
-                    ScheduleExpressionTimezone="UTC",
-                    FlexibleTimeWindow={"Mode": "OFF"},
-                    ActionAfterCompletion="DELETE",
-                    Target={
-                        "Arn": self._queue_arn,
-                        "RoleArn": self._role_arn,
-                        "Input": wake_up_to_json(wake_up),
-                        "RetryPolicy": {
-                            "MaximumRetryAttempts": RETRIES,
-                            "MaximumEventAgeInSeconds": TRIED_FOR,
-                        },
-                        "DeadLetterConfig": {"Arn": self._dead_letter_arn},
-                    },
-                )
-            except ClientError as error:
-                if code_of(error) != "ConflictException":
-                    raise
+        message = wake_up_to_json(wake_up)
+        schedule = self._schedule(checked_name(name), expression(when), "UTC", message)
+        refused(lambda: self._client().create_schedule(**schedule), TAKEN)
+
+
+def refused(call: Callable[[], object], *expected: str) -> str:
+    """Which of the expected codes it was refused with; empty where it was done."""
+    with answering("EventBridge Scheduler"):
+        try:
+            call()
+        except ClientError as error:
+            if code_of(error) not in expected:
+                raise
+            return code_of(error)
+    return ""
 
 
 def expression(when: int) -> str:

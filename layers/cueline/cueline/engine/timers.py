@@ -15,6 +15,7 @@ from cueline.engine.agent import Agent
 from cueline.engine.append import IdempotencyKey, KeyTakenError, Writer
 from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.posting import put
+from cueline.engine.wake import LONGEST_DELAY
 from cueline.engine.window import event_at
 from cueline.errors import AgentNotFound, Conflict
 from cueline.log.events import (
@@ -29,8 +30,6 @@ from cueline.log.segment import GUEST, Head, Log, Session, Tail
 from cueline.log.state import MAX_SCHEDULED, State
 from cueline.log.triggers import FollowUp, Guideline, Trigger
 
-LONGEST_DELAY = 900
-"""Seconds that a queue holds a message back; what is farther away is a schedule's."""
 IN_CASE_SECONDS = 60
 EARLY_MS = 1_000
 """By which a timer may come early."""

@@ -12,7 +12,7 @@ from cueline.log.state import State, can_begin, held_until, next_batch
 logger = logging.getLogger(__name__)
 
 LONGEST_DELAY = 900
-"""Seconds that a queue holds a message back."""
+"""Seconds that a queue holds a message back; what is farther away is a schedule's."""
 EARLY_MS = 500
 """By which what is held back may begin early."""
 GRACE = 1
