@@ -1,6 +1,6 @@
 """Connections: an item each in their session's partition, and one more for each open WebSocket."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -121,6 +121,29 @@ class DynamoConnections:
         ]
 
     def tell(self, connection: Connection) -> Connection | None:
+        # What is read again with each batch, and each second of a speech, is small.
+        item = self._update(
+            connection,
+            "SET told = :told REMOVE opening, ticket",
+            f"{LIVE} AND {NOT_CLOSING}",
+            {":told": {"BOOL": True}, ":now": number(self._clock.now())},
+        )
+        return connection_from_item(item) if item else None
+
+    def resumes(self, connection: Connection, now: int) -> bool:
+        rested = number(now - RESUME_PAUSE)
+        values = {":now": number(now), ":rested": rested}
+        condition = f"{LIVE} AND {RESTED}"
+        return bool(self._update(connection, "SET resumed_at = :now", condition, values))
+
+    def mark_closing(self, connection: Connection) -> None:
+        values = {":closing": {"BOOL": True}}
+        self._update(connection, "SET closing = :closing", THERE, values)
+
+    def _update(
+        self, connection: Connection, expression: str, condition: str, values: Mapping[str, Item]
+    ) -> Item | None:
+        """As it is then; None where the condition does not hold, or it can have no id."""
         if not (key := connection_key(connection.id)):
             return None
         try:
@@ -129,55 +152,15 @@ class DynamoConnections:
                 lambda: self._client.update_item(
                     TableName=self._table,
                     Key=key,
-                    # What is read again with each batch, and each second of a speech, is small.
-                    UpdateExpression="SET told = :told REMOVE opening, ticket",
-                    ConditionExpression=f"{LIVE} AND {NOT_CLOSING}",
-                    ExpressionAttributeValues={
-                        ":told": {"BOOL": True},
-                        ":now": number(self._clock.now()),
-                    },
+                    UpdateExpression=expression,
+                    ConditionExpression=condition,
+                    ExpressionAttributeValues=values,
                     ReturnValues="ALL_NEW",
                 ),
             )
         except ConditionFailed:
             return None
-        return connection_from_item(answer["Attributes"])
-
-    def resumes(self, connection: Connection, now: int) -> bool:
-        if not (key := connection_key(connection.id)):
-            return False
-        try:
-            settled(
-                self._clock,
-                lambda: self._client.update_item(
-                    TableName=self._table,
-                    Key=key,
-                    UpdateExpression="SET resumed_at = :now",
-                    ConditionExpression=f"{LIVE} AND {RESTED}",
-                    ExpressionAttributeValues={
-                        ":now": number(now),
-                        ":rested": number(now - RESUME_PAUSE),
-                    },
-                ),
-            )
-        except ConditionFailed:
-            return False
-        return True
-
-    def mark_closing(self, connection: Connection) -> None:
-        if not (key := connection_key(connection.id)):
-            return
-        with suppress(ConditionFailed):
-            settled(
-                self._clock,
-                lambda: self._client.update_item(
-                    TableName=self._table,
-                    Key=key,
-                    UpdateExpression="SET closing = :closing",
-                    ConditionExpression=THERE,
-                    ExpressionAttributeValues={":closing": {"BOOL": True}},
-                ),
-            )
+        return answer["Attributes"]
 
     def remove(self, connection: Connection) -> None:
         if not (key := connection_key(connection.id)):
