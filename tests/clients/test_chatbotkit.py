@@ -7,19 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.clients.guiding import AGENT
 from tests.clients.noding import run, run_module
 
 HERE = Path(__file__).parent
-AGENT = {
-    "name": "Guide",
-    "tool_configurations": {},
-    "model": {"name": "practice"},
-    "first_step": {
-        "name": "main",
-        "instructions": [{"type": "inline", "name": "main", "template": "You are a kind guide."}],
-        "output_parser": {"type": "default"},
-    },
-}
 
 
 @pytest.fixture

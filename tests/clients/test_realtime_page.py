@@ -10,20 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.clients.guiding import AGENT
 from tests.clients.noding import run_module
 
 ROOT = Path(__file__).parent.parent.parent
 SNIPPETS = Path(__file__).parent / "snippets"
-AGENT = {
-    "name": "Guide",
-    "tool_configurations": {},
-    "model": {"name": "practice"},
-    "first_step": {
-        "name": "main",
-        "instructions": [{"type": "inline", "name": "main", "template": "You are a kind guide."}],
-        "output_parser": {"type": "default"},
-    },
-}
 COMMANDS = [json.loads(text) for text in (SNIPPETS / "commands.jsonl").read_text().splitlines()]
 
 
