@@ -35,7 +35,7 @@ run: ## Run everything on this machine: http://127.0.0.1:8800 (PORT=8801 make ru
 	@exec .venv/bin/python -m local
 
 test: environments check ## Check the code, then run every test, the published clients' included
-	.venv/bin/pytest -n 2 --dist loadgroup
+	.venv/bin/pytest -n 3 --dist loadgroup
 
 check: $(VENV) ## Check format, lint and types
 	.venv/bin/ruff format --check .

@@ -13,11 +13,14 @@ settings.load_profile("cueline")
 
 
 class OneStack(LoadGroupScheduling):  # type: ignore[misc]  # xdist has no types
-    """All that needs the local stack goes to one worker: two cores have no room for two of it."""
+    """All that needs the local stack goes to one worker: two cores have no room for two of it.
+
+    So does all that judges one run of the bench.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         # By the path, not by a mark: some pairs of pytest and xdist lose that on the way here.
-        return "stack" if "tests/e2e/" in nodeid else nodeid
+        return next((path for path in ("tests/e2e/", "tests/bench/") if path in nodeid), nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -16,6 +16,7 @@ import pytest
 from local.claims import free_port
 from local.template import ROOT
 from tests.e2e.one_byte import one_byte_at_a_time
+from tests.processes import below, listed
 
 START_SECONDS = 240
 LEASE_SECONDS = 4
@@ -86,16 +87,7 @@ class Running:
     def processes(self) -> dict[int, str]:
         """All processes under this stack: id and command."""
         assert self.process
-        listed = subprocess.run(
-            ["ps", "-axww", "-o", "pid=,ppid=,command="], capture_output=True, text=True, check=True
-        ).stdout
-        rows = [line.split(None, 2) for line in listed.splitlines()]
-        below, found = {self.process.pid}, {}
-        for pid, parent, command in sorted((int(p), int(pp), c) for p, pp, c in rows):
-            if parent in below:
-                below.add(pid)
-                found[pid] = command
-        return found
+        return below(self.process.pid, listed())
 
     def kill(self, part: str) -> int:
         """SIGKILLs the processes whose command has `part` in it; says how many there were."""

@@ -12,6 +12,7 @@ import pytest
 
 from local.processes import Process, StartError
 from local.template import ROOT
+from tests.processes import Row, below
 
 STUBBORN = """
 import signal, sys, time
@@ -92,3 +93,9 @@ def test_a_start_that_fails_shows_the_end_of_the_log(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="no such table"):
         process.wait_for("http://127.0.0.1:9/", 10)
     process.stop()
+
+
+def test_a_child_is_found_though_its_number_is_the_smaller_one() -> None:
+    """Numbers begin again at the machine's highest, and the tests look for what they kill."""
+    rows = [Row(7, 900, "child"), Row(5, 7, "its own"), Row(900, 1, "it"), Row(8, 1, "other")]
+    assert below(900, rows) == {7: "child", 5: "its own"}

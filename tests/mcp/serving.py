@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +10,7 @@ from pathlib import Path
 from local.claims import HOST, free_port
 from local.processes import Process
 from local.template import ROOT
+from tests.processes import listed
 
 PYTHON = ROOT / ".envs/mcp/bin/python"
 START_SECONDS = 30
@@ -50,9 +50,6 @@ def time_server() -> Iterator[str]:
 
 def _with(part: str) -> list[int]:
     """The children of processes whose command has `part` in it."""
-    listed = subprocess.run(
-        ["ps", "-axww", "-o", "pid=,ppid=,command="], capture_output=True, text=True, check=True
-    ).stdout
-    rows = [line.split(None, 2) for line in listed.splitlines()]
-    parents = {pid for pid, _, command in rows if part in command}
-    return [int(pid) for pid, parent, _ in rows if parent in parents]
+    processes = listed()
+    parents = {one.pid for one in processes if part in one.command}
+    return [one.pid for one in processes if one.parent in parents]

@@ -30,7 +30,7 @@ PLAYED = 90.0
 
 
 def _tool(book: str, **more: Any) -> dict[str, Any]:
-    tool = {"type": "dynamic_vectara", "tool_id": "tol_ledger.write_down", "timeout_seconds": 3}
+    tool = {"type": "dynamic_vectara", "tool_id": "tol_ledger.write_down", "timeout_seconds": 7}
     return {**tool, "argument_override": {"book": book}, **more}
 
 

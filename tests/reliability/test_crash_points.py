@@ -93,10 +93,12 @@ def crashing(
 ) -> Iterator[Crashes]:
     with shared.stack(Conditions("crash points")) as stack, crew(stack, 2, stops=stops):
         crashes = Crashes(stack, stack.door(), tools=tools)
-        yield crashes
-        crashes.check()
-        for client in crashes.clients:
-            client.close()
+        try:
+            yield crashes
+            crashes.check()
+        finally:
+            for client in crashes.clients:
+                client.close()
 
 
 def test_whoever_hosts_a_turn_may_stop_anywhere(shared: Base) -> None:

@@ -53,8 +53,9 @@ assert.equal(first.ok, true);
 assert.ok(first.id);
 const second = await send({ record: { text: "Again", session: "one" } });
 assert.equal(second.conversationId, first.conversationId);
+const email = `jane-${id}@example.com`;
 const byContact = await send({
-    record: { text: "From Jane", contact: { name: "Jane", email: "jane@example.com" } },
+    record: { text: "From Jane", contact: { name: "Jane", email } },
 });
 assert.notEqual(byContact.conversationId, first.conversationId);
 const byQuery = await send({
@@ -95,7 +96,7 @@ for await (const { type, data } of client.conversation.message.list(first.conver
 }
 assert.deepEqual(lines, answered.map((item) => item.id));
 const { items: contacts } = await client.contact.list();
-const jane = contacts.find((contact) => contact.email === "jane@example.com");
+const jane = contacts.find((contact) => contact.email === email);
 assert.equal(jane.name, "Jane");
 const hers = await client.contact.conversation.list(jane.id);
 assert.deepEqual(hers.items.map((item) => item.id), [byContact.conversationId]);
