@@ -24,7 +24,7 @@ from cueline.doors.body import check_text
 from cueline.engine import sessions
 from cueline.engine.agent import Agent
 from cueline.engine.append import Writer
-from cueline.engine.background import Background, BackgroundTrigger
+from cueline.engine.background import Background, BackgroundTrigger, TriggerPolicy
 from cueline.engine.modes import change_mode
 from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.runs import progress
@@ -601,13 +601,15 @@ def at_once(count: int, do: Callable[[int], Taken]) -> list[Taken]:
     return done
 
 
+@pytest.mark.parametrize("policy", ["enqueue", "skip"])
 @pytest.mark.parametrize("seed", ["", "s"])
 @pytest.mark.parametrize("duration", [None, 0])
 def test_the_same_delivery_many_times_at_once_is_one_run(
-    backend: Backend, seed: str, duration: int | None
+    backend: Backend, seed: str, duration: int | None, policy: TriggerPolicy
 ) -> None:
     one = replace(EVENT, session=seed, contact=PERSON, key="k", digest="d")
-    done = at_once(6, lambda _: intake(backend, one, session_duration=duration))
+    trigger = {"session_duration": duration, "policy": policy}
+    done = at_once(6, lambda _: intake(backend, one, **trigger))
     assert len({t.run for t in done}) == 1
     assert sum(not t.repeated for t in done) == 1
     assert len([*backend.ports.sessions.all()]) == len(all_inputs(backend.ports)) == 1
@@ -630,6 +632,13 @@ def test_the_first_events_after_a_deletion_at_once_are_told_to_one(backend: Back
     done = at_once(6, lambda _: intake(backend, replace(EVENT, session="s")))
     [found] = {t.conversation for t in done}
     assert found != first.conversation
+
+
+def test_of_those_that_are_skipped_beside_another_one_is_taken(backend: Backend) -> None:
+    done = at_once(6, lambda _: intake(backend, replace(EVENT, session="s"), policy="skip"))
+    assert sorted(t.status for t in done) == ["queued", *["skipped"] * 5]
+    assert len(all_inputs(backend.ports)) == 1
+    assert len(backend.background.runs.list("t", 10, None)) == 1
 
 
 class Died(BaseException):

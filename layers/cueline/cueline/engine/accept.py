@@ -40,6 +40,8 @@ class Arrival:
     input: Input
     queues: bool = True
     """It may come while a turn runs, and does to that what its policy says; else it is refused."""
+    alone: bool = False
+    """It is refused, too, where something else waits for an answer."""
     retries: bool = True
     """The client repeats what failed by itself."""
     since: int | None = None
@@ -118,13 +120,7 @@ def accept(
                 return (_for_people(new),)
             # What the application tells the agent is none of what people answer.
             new = new.model_copy(update={"policy": "silent"})
-        if state.open and not arrival.queues:
-            raise TurnRunning(
-                "This session is answering another message. Send this one again later, or let it "
-                "queue.",
-                turn=state.open.id,
-                retry_after=BUSY_RETRY_AFTER,
-            )
+        _check_free(state, arrival)
         _check_room(state, new)
         if new.policy == "decision":
             _check_waiting(state, new.call)
@@ -151,9 +147,13 @@ def accept(
     confirm = arm(ports, writer.session, above, lease) if may_begin and repeated is None else None
     try:
         head, segment = writer.append(tail.head, build, arrival.key)
-    except KeyTakenError as taken:
-        head = ports.log.tail(writer.session).head
-        return _attach(ports, writer, taken.offset, head, lease)
+    except (KeyTakenError, TurnRunning) as refused:
+        # What it runs into may be the same event, which somebody else takes in at the same time.
+        is_there = isinstance(refused, KeyTakenError)
+        known = refused.offset if is_there else writer.known(tail.head.incarnation, arrival.key)
+        if known is None:
+            raise
+        return _attach(ports, writer, known, ports.log.tail(writer.session).head, lease)
     if repeated is not None:
         return _attach(ports, writer, repeated, head, lease)
     if not segment:
@@ -167,6 +167,23 @@ def accept(
         held = held_for(head.state, ports.clock.now())
         ports.wake_ups.send(wake_up, delay=max(held, GRACE if stopped else delay))
     return accepted
+
+
+def _check_free(state: State, arrival: Arrival) -> None:
+    """Raises TurnRunning."""
+    if state.open and not arrival.queues:
+        raise TurnRunning(
+            "This session is answering another message. Send this one again later, or let it "
+            "queue.",
+            turn=state.open.id,
+            retry_after=BUSY_RETRY_AFTER,
+        )
+    if arrival.alone and any(waiting.asks for waiting in state.pending):
+        raise TurnRunning(
+            "This session has another event to answer. Send this one again later.",
+            turn="",
+            retry_after=BUSY_RETRY_AFTER,
+        )
 
 
 def _check_room(state: State, new: Input) -> None:

@@ -14,7 +14,7 @@ from cueline.doors.background_triggers.errors import AgentGone, NoAgent
 from cueline.doors.background_triggers.event_body import Contact, Delivered
 from cueline.doors.idempotency import digest
 from cueline.engine import sessions
-from cueline.engine.accept import BUSY_RETRY_AFTER, Accepted, Arrival, Repeated, accept
+from cueline.engine.accept import Accepted, Arrival, Repeated, accept
 from cueline.engine.append import IdempotencyKey, Writer
 from cueline.engine.background import Background, BackgroundTrigger, Kept, Run
 from cueline.engine.ports import Customer, Ports
@@ -218,9 +218,7 @@ class _Intake:
         key, writer = self._key, self._writer(session)
         refusing = self.trigger.policy in REFUSING
         try:
-            if refusing:
-                _check_idle(writer, tail, key)
-            arrival = Arrival(self._input(), queues=not refusing, key=key)
+            arrival = Arrival(self._input(), queues=not refusing, alone=refusing, key=key)
             accepted = accept(self.ports, writer, tail, arrival, self.lease, hosts=False)
         except TurnRunning:
             if self.trigger.policy == "skip":
@@ -277,17 +275,3 @@ def _paused(trigger: BackgroundTrigger) -> Conflict:
 
 def _no_agent(key: str) -> AgentGone:
     return AgentGone(f"The agent {key!r} of this trigger is not there any more.")
-
-
-def _check_idle(writer: Writer, tail: Tail, key: IdempotencyKey | None) -> None:
-    """What waits already will be answered before this. Raises TurnRunning.
-
-    Where both come at the same moment, they wait for one another.
-    """
-    waiting = [i for i in tail.head.state.pending if i.asks]
-    if waiting and writer.known(tail.head.incarnation, key) is None:
-        raise TurnRunning(
-            "This session has another event to answer. Send this one again later.",
-            turn="",
-            retry_after=BUSY_RETRY_AFTER,
-        )
