@@ -149,9 +149,9 @@ def accept(
         head, segment = writer.append(tail.head, build, arrival.key)
     except (KeyTakenError, TurnRunning) as refused:
         # What it runs into may be the same event, which somebody else takes in at the same time.
-        is_there = isinstance(refused, KeyTakenError)
-        known = refused.offset if is_there else writer.known(tail.head.incarnation, arrival.key)
-        if known is None:
+        if isinstance(refused, KeyTakenError):
+            known = refused.offset
+        elif (known := writer.known(tail.head.incarnation, arrival.key)) is None:
             raise
         return _attach(ports, writer, known, ports.log.tail(writer.session).head, lease)
     if repeated is not None:
