@@ -30,6 +30,7 @@ def runs(
         "CUELINE_URL": stack.url,
         "CUELINE_ONE_BYTE_URL": one_byte_url,
         "CUELINE_PRACTICE_URL": stack.practice_url,
+        "CHROME": os.environ.get("CHROME", ""),
     }
 
     def run(file: str) -> Run:
