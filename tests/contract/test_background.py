@@ -75,7 +75,7 @@ def test_everything_about_a_trigger_comes_back(
     assert background.triggers.get(trigger.id) is None
     assert background.triggers.create(trigger)
     assert background.triggers.get(trigger.id) == trigger
-    assert background.triggers.all() == [trigger]
+    assert [*background.triggers.all()] == [trigger]
 
 
 def test_an_id_is_given_once(background: Background) -> None:
@@ -94,7 +94,7 @@ def test_an_update_goes_over_the_version_that_it_read(background: Background) ->
     assert not triggers.replace(replace(first, name="too late"))
     assert triggers.replace(second)
     assert triggers.get(TRIGGER.id) == second
-    assert triggers.all() == [second]
+    assert [*triggers.all()] == [second]
 
 
 def test_one_that_was_removed_is_gone_until_it_is_made_again(background: Background) -> None:
@@ -104,7 +104,7 @@ def test_one_that_was_removed_is_gone_until_it_is_made_again(background: Backgro
     assert triggers.remove(TRIGGER.id)
     assert not triggers.remove(TRIGGER.id)
     assert triggers.get(TRIGGER.id) is None
-    assert triggers.all() == []
+    assert [*triggers.all()] == []
     assert not triggers.replace(replace(TRIGGER, version=1))
     assert triggers.create(FULL)
     assert triggers.create(TRIGGER)

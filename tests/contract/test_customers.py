@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from cueline.engine.ports import Customer, Ports
+from cueline.engine.ports import Customer, Part, Ports
 from cueline.errors import TooLarge, Unavailable
 from cueline.log.segment import MAX_BYTES
 from tests.contract.backends import Backend, Loss
@@ -63,6 +63,18 @@ def test_the_list_is_in_the_order_of_making(ports: Ports) -> None:
     for n, of in enumerate(ids):
         ports.customers.create(Customer(of, of.upper(), 1000 + n // 2))
     assert [c.id for c in ports.customers.all()] == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_the_list_goes_on_from_any_place(ports: Ports, newest_first: bool) -> None:
+    ids = ["a", "a b", "a#", "a#b", "ab", "\xe4", "\U0001f600"]
+    for n, of in enumerate(ids):
+        ports.customers.create(Customer(of, of, 1000 + n // 3))
+    ordered = ids[::-1] if newest_first else ids
+    for n, of in enumerate(ordered):
+        after = (1000 + ids.index(of) // 3, of)
+        found = ports.customers.all(Part(after, newest_first=newest_first, ahead=1))
+        assert [c.id for c in found] == ordered[n + 1 :]
 
 
 def test_the_list_goes_on_page_by_page(table: Backend) -> None:

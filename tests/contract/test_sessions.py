@@ -2,16 +2,26 @@
 
 import logging
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 from zlib import crc32
 
 import pytest
 
-from cueline.engine.ports import Ports
+from cueline.engine.ports import Part, Ports
 from cueline.errors import AgentNotFound, InvalidPageKey, TooLarge, Unavailable
 from cueline.log.segment import MAX_BYTES, Session
 from cueline.log.triggers import BuyTime, FollowUp, Guideline
-from tests.contract.backends import SESSION, TABLE, Backend, Loss, agent, cancelled, session
+from tests.contract.backends import (
+    SESSION,
+    TABLE,
+    Backend,
+    Loss,
+    agent,
+    cancelled,
+    hooked,
+    session,
+)
 
 MINUTE = 60_000
 SAY = (Guideline(action="Ask.", rationale="follow_up"), Guideline(action="ü"))
@@ -349,9 +359,48 @@ def test_all_sessions_are_spread_and_read_as_far_as_somebody_asks(table: Backend
     assert {item["sk"]["S"] for item in items} == {"META"}
     assert {item["shard"]["S"] for item in items} == {f"sessions#{n}" for n in range(8)}
     table.calls.clear()
-    assert next(table.ports.sessions.all())
-    assert table.calls == ["Query"]
-    assert len(list(table.ports.sessions.all())) == 40
+    assert next(table.ports.sessions.all(Part(ahead=8)))
+    assert table.calls == ["Query"] * 8
+    assert len(list(table.ports.sessions.all(Part(ahead=8)))) == 40
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_all_sessions_go_on_from_any_place(ports: Ports, newest_first: bool) -> None:
+    """Also among those that were made in the same millisecond, under the same key."""
+    agents, keys = ("sales", "support"), ("a", "a-b", "a0", "b")
+    for agent_key in agents:
+        ports.agents.create(agent(agent_key))
+    made = [
+        Session(agent_key, f"{key}{n}", 5, "Talk", 1000 + n // 2)
+        for agent_key in agents
+        for key in keys
+        for n in range(5)
+    ]
+    for one in made:
+        ports.sessions.create(one, over=0)
+    ordered = sorted(made, key=lambda s: s.place, reverse=newest_first)
+    assert [s.id for s in ports.sessions.all(Part(None, newest_first))] == [s.id for s in ordered]
+    for n, one in enumerate(ordered):
+        found = ports.sessions.all(Part(one.place, newest_first, ahead=1))
+        assert [s.id for s in found] == [s.id for s in ordered[n + 1 :]]
+
+
+def test_a_part_costs_what_is_looked_at_however_many_there_are(table: Backend) -> None:
+    table.ports.agents.create(agent())
+    for n in range(400):
+        table.ports.sessions.create(Session("support", f"s{n}", 5, "Talk", 1000 + n), over=0)
+    middle = Part((1200, "s200#support"), newest_first=True, ahead=10)
+    read: list[int] = []
+
+    def count(parsed: dict[str, Any], **_: object) -> None:
+        read.append(parsed["Count"])
+
+    assert table.client
+    with hooked(table.client, "after-call.dynamodb.Query", count):
+        for part, newest in ((Part(ahead=10), 0), (middle, 199)):
+            found = [*islice(table.ports.sessions.all(part), 10)]
+            assert {s.session_key for s in found} == {f"s{abs(newest - n)}" for n in range(10)}
+    assert sum(read) < 2 * 100, read
 
 
 def test_a_session_stays_in_its_shard(table: Backend) -> None:

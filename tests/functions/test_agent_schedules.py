@@ -320,7 +320,7 @@ def test_what_is_wrong_is_refused_by_name(
     ask1: Ask, background: Background, fields: dict[str, Any], field: str
 ) -> None:
     assert wrong(ask1("POST", SCHEDULES, {**SMALLEST, **fields})) == {field}
-    assert not background.triggers.all()
+    assert not [*background.triggers.all()]
     made(ask1, key="daily")
     if "key" not in fields:
         assert wrong(ask1("PATCH", ONE, fields)) == {field}

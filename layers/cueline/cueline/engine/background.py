@@ -1,9 +1,11 @@
 """What starts agents in the background: triggers, the sessions that they keep, and their runs; and
 the ports that store them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+from cueline.engine.ports import WHOLE, Part, Place
 
 TriggerPolicy = Literal["enqueue", "coalesce", "interrupt", "steer", "silent", "reject", "skip"]
 """What an event does to a running turn: as the policy of an input, or
@@ -62,6 +64,10 @@ class BackgroundTrigger:
     mark: str = ""
     """Of the request that made it: tells a repeat of that from another one."""
 
+    @property
+    def place(self) -> Place:
+        return self.created_at, self.id
+
 
 class BackgroundTriggers(Protocol):
     """Triggers under their ids."""
@@ -77,8 +83,8 @@ class BackgroundTriggers(Protocol):
     def remove(self, trigger: str) -> bool:
         """False where there is none."""
 
-    def all(self) -> Sequence[BackgroundTrigger]:
-        """Oldest first. May lag behind the writes."""
+    def all(self, part: Part = WHOLE) -> Iterator[BackgroundTrigger]:
+        """By their places. May lag behind the writes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,29 @@ class Agents(Protocol):
         """Raises InvalidPageKey. May lag behind the writes."""
 
 
+Place = tuple[int, str]
+"""Where something stands in a list of all: its time of making (ms), and what breaks ties."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What somebody wants of a list of all. It is read as far as its reader goes on."""
+
+    after: Place | None = None
+    newest_first: bool = False
+    ahead: int = 0
+    """How many will be looked at, as far as that is known; 0 is all."""
+
+    def beyond(self, place: Place) -> bool:
+        """Whether that is behind where the part begins."""
+        if self.after is None:
+            return True
+        return place < self.after if self.newest_first else place > self.after
+
+
+WHOLE = Part()
+
+
 class Sessions(Protocol):
     """META items of sessions; what a session is worth, `Log.tail` tells."""
 
@@ -62,8 +85,11 @@ class Sessions(Protocol):
     def list(self, agent_key: str, limit: int, page_key: str | None) -> Page[Session]:
         """Stored METAs, oldest first, not yet judged. Raises InvalidPageKey. May lag."""
 
-    def all(self) -> Iterator[Session]:
-        """Stored METAs, also of agents that are deleted, in no order, not yet judged. May lag."""
+    def all(self, part: Part = WHOLE) -> Iterator[Session]:
+        """Stored METAs, also of agents that are deleted, by their places, not yet judged.
+
+        May lag.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +107,10 @@ class Customer:
     version: int = 0
     """Counts the updates; an update names the one that it read."""
 
+    @property
+    def place(self) -> Place:
+        return self.created_at, self.id
+
 
 class Customers(Protocol):
     """Customers under their ids. Lists are in the order of making, oldest first."""
@@ -96,8 +126,8 @@ class Customers(Protocol):
     def remove(self, customer: str) -> bool:
         """False where there is none."""
 
-    def all(self) -> Iterator[Customer]:
-        """Oldest first. May lag behind the writes."""
+    def all(self, part: Part = WHOLE) -> Iterator[Customer]:
+        """By their places. May lag behind the writes."""
 
 
 class Beats(Protocol):

@@ -147,6 +147,11 @@ class Session:
         return f"{self.agent_key}.{self.session_key}"
 
     @property
+    def place(self) -> tuple[int, str]:
+        """In a list of all; `#` sorts below all that a key has."""
+        return self.created_at, f"{self.session_key}#{self.agent_key}"
+
+    @property
     def answering_agent(self) -> str:
         return self.answers or self.agent_key
 

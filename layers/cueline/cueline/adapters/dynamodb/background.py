@@ -1,6 +1,6 @@
 """Background triggers, the sessions that they keep, their runs, and what was delivered to them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -23,11 +23,11 @@ from cueline.adapters.dynamodb.background_items import (
     until_in,
 )
 from cueline.adapters.dynamodb.conflicts import FREE, UNCHANGED, ConditionFailed, put, settled
-from cueline.adapters.dynamodb.items import INDEX, Item, number, sk_of, text
-from cueline.adapters.dynamodb.query import between, everything
+from cueline.adapters.dynamodb.items import Item, number, sk_of, text
+from cueline.adapters.dynamodb.query import all_listed, between
 from cueline.adapters.trigger_texts import checked_before, is_name
 from cueline.engine.background import BackgroundTrigger, Kept, Run
-from cueline.engine.ports import Clock
+from cueline.engine.ports import WHOLE, Clock, Part
 from cueline.errors import IdempotencyKeyReused, Unavailable
 
 if TYPE_CHECKING:
@@ -70,9 +70,8 @@ class DynamoTriggers:
         # Where the client tried more than once, a first try may have done it.
         return "Attributes" in answer or answer["ResponseMetadata"]["RetryAttempts"] > 0
 
-    def all(self) -> Sequence[BackgroundTrigger]:
-        found = everything(self._client, self._table, INDEX, "list", TRIGGERS)
-        return [*map(trigger_from_item, found)]
+    def all(self, part: Part = WHOLE) -> Iterator[BackgroundTrigger]:
+        return all_listed(self._client, self._table, TRIGGERS, part, trigger_from_item)
 
 
 class DynamoRuns:

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 
 from cueline.adapters.answers import answering
 from cueline.adapters.dynamodb.conflicts import FREE, UNCHANGED, put
-from cueline.adapters.dynamodb.items import INDEX, Item, number
-from cueline.adapters.dynamodb.query import everything
+from cueline.adapters.dynamodb.items import Item, number
+from cueline.adapters.dynamodb.query import all_listed
 from cueline.adapters.dynamodb.records import (
     CUSTOMERS,
     customer_from_item,
     customer_key,
     customer_to_item,
 )
-from cueline.engine.ports import Clock, Customer
+from cueline.engine.ports import WHOLE, Clock, Customer, Part
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -50,6 +50,5 @@ class DynamoCustomers:
         # Where the client tried more than once, a first try may have done it.
         return "Attributes" in answer or answer["ResponseMetadata"]["RetryAttempts"] > 0
 
-    def all(self) -> Iterator[Customer]:
-        found = everything(self._client, self._table, INDEX, "list", CUSTOMERS)
-        return map(customer_from_item, found)
+    def all(self, part: Part = WHOLE) -> Iterator[Customer]:
+        return all_listed(self._client, self._table, CUSTOMERS, part, customer_from_item)

@@ -46,9 +46,9 @@ of its id) that has it for a list of all.
 |                                           |               | transaction                        |
 | a connection; by its WebSocket            | table         | Get; Get of both                   |
 | those of a session                        | table         | sk in C#                           |
-| agents; an agent's sessions; customers;   | ListIndex     | list, rank above the last one seen |
-| API keys                                  |               |                                    |
-| sessions of all agents                    | SessionsIndex | shard, one after the other         |
+| agents; an agent's sessions; customers;   | ListIndex     | list, rank behind the last one     |
+| API keys; triggers                        |               | seen, in either direction          |
+| sessions of all agents, by time of making | SessionsIndex | each shard, likewise, merged       |
 
 Reads of the table are strongly consistent, but for those of what was appended next by who asks
 again anyway. Those of the indexes lag, and decide nothing.

@@ -1,18 +1,26 @@
 """The queries that there are: a stretch of a partition, a part of a list, and all of one."""
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cueline.adapters.answers import answering
 from cueline.adapters.dynamodb.items import INDEX, Item, text
-from cueline.adapters.page_keys import page_key, rank_in
-from cueline.engine.ports import Page
+from cueline.adapters.page_keys import page_key, rank, rank_in
+from cueline.engine.ports import WHOLE, Page, Part, Place
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef
 
 T = TypeVar("T")
+
+
+class Placed(Protocol):
+    @property
+    def place(self) -> Place: ...
+
+
+P = TypeVar("P", bound=Placed)
 
 
 def between(
@@ -84,11 +92,19 @@ def listed(
 
 
 def everything(
-    client: "DynamoDBClient", table: str, index: str, attribute: str, name: str
+    client: "DynamoDBClient",
+    table: str,
+    index: str,
+    attribute: str,
+    name: str,
+    *,
+    part: Part = WHOLE,
+    begin: str = "",
 ) -> Iterator[Item]:
     """All whose `attribute`, by which the index has them, is `name`: in the order of their ranks.
 
-    Page by page, as far as somebody asks. Lags behind the writes.
+    Those of the part from the rank `begin` on, that of its own begin: which comes, too. Page by
+    page, as far as somebody asks, each page twice as long. Lags behind the writes.
     """
     request: QueryInputTypeDef = {
         "TableName": table,
@@ -96,11 +112,30 @@ def everything(
         "KeyConditionExpression": "#attribute = :name",
         "ExpressionAttributeNames": {"#attribute": attribute},
         "ExpressionAttributeValues": {":name": text(name)},
+        "ScanIndexForward": not part.newest_first,
     }
+    if begin:
+        behind = "<=" if part.newest_first else ">="
+        request["KeyConditionExpression"] = f"#attribute = :name AND #rank {behind} :begin"
+        request["ExpressionAttributeNames"] = {"#attribute": attribute, "#rank": "rank"}
+        request["ExpressionAttributeValues"] = {":name": text(name), ":begin": text(begin)}
+    page = part.ahead
     while True:
+        if page:
+            request["Limit"] = page
         with answering("DynamoDB"):
             answer = client.query(**request)
         yield from answer["Items"]
         if "LastEvaluatedKey" not in answer:
             return
         request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        page *= 2
+
+
+def all_listed(
+    client: "DynamoDBClient", table: str, name: str, part: Part, from_item: Callable[[Item], P]
+) -> Iterator[P]:
+    """What the list `name` has of the part, by places that are ranks. Lags behind the writes."""
+    begin = rank(*part.after) if part.after else ""
+    found = everything(client, table, INDEX, "list", name, part=part, begin=begin)
+    return (one for one in map(from_item, found) if part.beyond(one.place))

@@ -2,6 +2,10 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
+from heapq import merge
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -12,6 +16,7 @@ from cueline.adapters.dynamodb.conflicts import FREE, UNCHANGED, ConditionFailed
 from cueline.adapters.dynamodb.items import (
     META,
     SESSIONS_INDEX,
+    SHARDS,
     attempt_of,
     key_of,
     number,
@@ -22,7 +27,8 @@ from cueline.adapters.dynamodb.items import (
 )
 from cueline.adapters.dynamodb.query import everything, listed
 from cueline.adapters.dynamodb.records import agent_key
-from cueline.engine.ports import Clock, Page
+from cueline.adapters.page_keys import rank
+from cueline.engine.ports import WHOLE, Clock, Page, Part
 from cueline.errors import AgentNotFound
 from cueline.log.segment import Session
 
@@ -126,10 +132,22 @@ class DynamoSessions:
         name = sessions_list(agent_key)
         return listed(self._client, self._table, name, limit, page_key, session_from_item)
 
-    def all(self) -> Iterator[Session]:
-        for shard in shards():
-            found = everything(self._client, self._table, SESSIONS_INDEX, "shard", shard)
-            yield from map(session_from_item, found)
+    def all(self, part: Part = WHOLE) -> Iterator[Session]:
+        # Each shard has its share of what will be looked at, and a few more.
+        each = replace(part, ahead=part.ahead and part.ahead // SHARDS + 8)
+        begin = rank(part.after[0], part.after[1].partition("#")[0]) if part.after else ""
+        place = attrgetter("place")
+
+        def in_order(shard: str) -> Iterator[Session]:
+            found = everything(
+                self._client, self._table, SESSIONS_INDEX, "shard", shard, part=each, begin=begin
+            )
+            # Those of one rank, of several agents, are in no order.
+            for _, same in groupby(map(session_from_item, found), lambda s: s.place[0]):
+                yield from sorted(same, key=place, reverse=part.newest_first)
+
+        merged = merge(*map(in_order, shards()), key=place, reverse=part.newest_first)
+        return (session for session in merged if part.beyond(session.place))
 
 
 def _unmet(error: ClientError) -> bool:

@@ -2,10 +2,9 @@
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cueline.adapters.page_keys import rank
 from cueline.adapters.trigger_texts import (
     DELIVERED,
     checked,
@@ -15,7 +14,7 @@ from cueline.adapters.trigger_texts import (
 )
 from cueline.adapters.wake_ups import checked_name
 from cueline.engine.background import Background, BackgroundTrigger, Kept, Run
-from cueline.engine.ports import Clock
+from cueline.engine.ports import WHOLE, Clock, Part
 from cueline.errors import IdempotencyKeyReused
 
 
@@ -47,10 +46,10 @@ class MemoryTriggers:
         with self._lock:
             return self._rows.pop(trigger, None) is not None
 
-    def all(self) -> Sequence[BackgroundTrigger]:
+    def all(self, part: Part = WHOLE) -> Iterator[BackgroundTrigger]:
         with self._lock:
-            found = [*self._rows.values()]
-        return [_copied(one) for one in sorted(found, key=lambda t: rank(t.created_at, t.id))]
+            found = [t for t in self._rows.values() if part.beyond(t.place)]
+        yield from map(_copied, sorted(found, key=lambda t: t.place, reverse=part.newest_first))
 
 
 def _copied(trigger: BackgroundTrigger) -> BackgroundTrigger:

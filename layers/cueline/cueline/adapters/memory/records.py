@@ -11,7 +11,7 @@ from cueline.adapters.page_keys import rank, rank_in
 from cueline.adapters.session_texts import session_fields, session_to_texts
 from cueline.adapters.sizes import agent_to_json, customer_from_json, customer_to_json
 from cueline.engine.agent import Agent
-from cueline.engine.ports import Clock, Customer, Key, Page, Spend
+from cueline.engine.ports import WHOLE, Clock, Customer, Key, Page, Part, Spend
 from cueline.errors import AgentExists, AgentNotFound
 from cueline.log.segment import Session
 
@@ -108,10 +108,10 @@ class MemorySessions:
             }
         return _page(ranked.items(), f"sessions#{agent_key}", limit, page_key)
 
-    def all(self) -> Iterator[Session]:
+    def all(self, part: Part = WHOLE) -> Iterator[Session]:
         with self._store.lock:
-            found = [*self._store.sessions.values()]
-        yield from found
+            found = [s for s in self._store.sessions.values() if part.beyond(s.place)]
+        yield from sorted(found, key=lambda s: s.place, reverse=part.newest_first)
 
     def _copy(self, session: Session) -> Session:
         """As a table would keep it. Raises TooLarge."""
@@ -146,10 +146,10 @@ class MemoryCustomers:
         with self._store.lock:
             return self._store.customers.pop(customer, None) is not None
 
-    def all(self) -> Iterator[Customer]:
+    def all(self, part: Part = WHOLE) -> Iterator[Customer]:
         with self._store.lock:
-            ranked = {rank(c.created_at, c.id): c for c in self._store.customers.values()}
-        yield from (_kept(ranked[place]) for place in sorted(ranked))
+            found = [c for c in self._store.customers.values() if part.beyond(c.place)]
+        yield from map(_kept, sorted(found, key=lambda c: c.place, reverse=part.newest_first))
 
 
 def _kept(customer: Customer) -> Customer:

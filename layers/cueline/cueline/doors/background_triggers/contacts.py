@@ -12,12 +12,12 @@ from cueline.doors.background_triggers import conversations
 from cueline.doors.background_triggers.calls import Call, Reply, Route
 from cueline.doors.background_triggers.errors import ContactNotFound
 from cueline.doors.background_triggers.event_body import Contact, contact_of
-from cueline.doors.background_triggers.listing import Fields, ListQuery, Place, listed
+from cueline.doors.background_triggers.listing import Fields, ListQuery, listed
 from cueline.doors.creation import Creation
 from cueline.doors.shared import MAX_ECHO
 from cueline.doors.strict import invalid, parse, text
 from cueline.doors.triggered_responses.keys import is_id
-from cueline.engine.ports import Customer, Ports
+from cueline.engine.ports import Customer, Place, Ports
 from cueline.engine.sessions import TRIES
 from cueline.errors import Conflict, InvalidRequest, Unavailable
 from cueline.log.segment import GUEST
@@ -86,10 +86,9 @@ def page(call: Call) -> Reply:
 
     def place_of(cursor: str) -> Place | None:
         found = ports.customers.get(cursor) if is_id(cursor) else None
-        return _place(found) if found else None
+        return found.place if found else None
 
-    found = query.ordered(ports.customers.all(), _place, place_of)
-    shown = (to_wire(customer) for customer in found)
+    shown = map(to_wire, ports.customers.all(query.part(place_of)))
     wanted = (one if query.wants(one["meta"]) else None for one in shown)
     return listed(query, ports.clock, wanted)
 
@@ -246,10 +245,6 @@ def _found(call: Call) -> Customer:
     if not (found := call.ports.customers.get(contact)):
         raise ContactNotFound(contact)
     return found
-
-
-def _place(customer: Customer) -> Place:
-    return customer.created_at, customer.id
 
 
 CONTACTS_ROUTES = (

@@ -1,19 +1,18 @@
 """Conversations: the sessions of all doors, as the published client reads them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from urllib.parse import unquote
 
 from cueline.doors.background_triggers.calls import Call, Reply, Route
-from cueline.doors.background_triggers.listing import Fields, ListQuery, Place, listed
+from cueline.doors.background_triggers.listing import Fields, ListQuery, listed
 from cueline.doors.shared import KEY, MAX_ECHO
-from cueline.engine.ports import Ports
+from cueline.engine.ports import Place, Ports
 from cueline.errors import NotFound
 from cueline.log.segment import GUEST, Session, Tail
 
 LOOKED_AT_ONCE = 8
-LOOKED_AHEAD = 100
-"""Sessions that are looked at before anybody asks whether so many are needed."""
 
 
 class ConversationNotFound(NotFound):
@@ -35,16 +34,13 @@ def page(call: Call) -> Reply:
 def listing(call: Call, keep: Callable[[Session], bool]) -> Reply:
     """Those that `keep` and the query want."""
     ports, query, bots = call.ports, ListQuery.of(call), _named(call, "botId")
-    found = (
-        session
-        for session in ports.sessions.all()
-        if keep(session)
-        and (not bots or session.answering_agent in bots)
-        and query.wants(session.metadata)
-    )
-    ordered = query.ordered(found, _place, lambda cursor: _place_of(ports, cursor))
-    ahead = min(query.take or LOOKED_AHEAD, LOOKED_AHEAD)
-    return listed(query, ports.clock, _looked(ports, ordered, ahead))
+
+    def wanted(session: Session) -> bool:
+        of_bot = not bots or session.answering_agent in bots
+        return of_bot and keep(session) and query.wants(session.metadata)
+
+    found = ports.sessions.all(query.part(lambda cursor: _place_of(ports, cursor)))
+    return listed(query, ports.clock, _looked(ports, found, wanted, query.ahead))
 
 
 def fetch(call: Call) -> Fields:
@@ -93,32 +89,34 @@ def _is_session(text: str) -> bool:
     return bool(dot and KEY.fullmatch(agent) and KEY.fullmatch(key))
 
 
-def _place(session: Session) -> Place:
-    return session.created_at, session.id
-
-
 def _place_of(ports: Ports, cursor: str) -> Place | None:
     """Also of one that has been deleted since: its log knows still when it was made."""
     if not _is_session(cursor):
         return None
     tail = ports.log.tail(cursor)
     if tail.session:
-        return _place(tail.session)
-    return (tail.head.incarnation, cursor) if tail.head.incarnation else None
+        return tail.session.place
+    agent, _, key = cursor.partition(".")
+    made = tail.head.incarnation
+    return Session(agent, key, made, name="", created_at=made).place if made else None
 
 
-def _looked(ports: Ports, found: Sequence[Session], ahead: int) -> Iterator[Fields | None]:
-    """Each as its log shows it; None for what is no more."""
+def _looked(
+    ports: Ports, found: Iterator[Session], wanted: Callable[[Session], bool], ahead: int
+) -> Iterator[Fields | None]:
+    """Each as its log shows it; None for what is no more, or is not wanted."""
 
     def look(session: Session) -> Fields | None:
+        if not wanted(session):
+            return None
         tail = ports.log.tail(session.id)
         live = tail.live(ports.clock.now())
         # What was made again under its key has another place in the list.
-        return to_wire(live, tail) if live and _place(live) == _place(session) else None
+        return to_wire(live, tail) if live and live.place == session.place else None
 
     with ThreadPoolExecutor(LOOKED_AT_ONCE) as pool:
-        for at in range(0, len(found), ahead):
-            yield from pool.map(look, found[at : at + ahead])
+        while some := [*islice(found, ahead)]:
+            yield from pool.map(look, some)
 
 
 CONVERSATIONS_ROUTES = (

@@ -4,19 +4,15 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from cueline.doors.background_triggers.calls import Call, Reply
 from cueline.doors.shared import MAX_PAGE_BYTES
 from cueline.doors.strict import invalid
-from cueline.engine.ports import Clock
+from cueline.engine.ports import Clock, Part, Place
 from cueline.errors import InvalidRequest, Unavailable
 
-T = TypeVar("T")
 Fields = dict[str, Any]
-Place = tuple[int, str]
-"""Where an item stands: its time of making (ms) and its id."""
-
 MOST = 100
 """Items of a page; what is no number, or less than 1, stands for that too."""
 READ_SECONDS = 15.0
@@ -55,19 +51,17 @@ class ListQuery:
     def wants(self, meta: Mapping[str, Any]) -> bool:
         return all(_text(_found(meta, path)) == value for path, value in self.meta.items())
 
-    def ordered(
-        self,
-        items: Iterable[T],
-        place: Callable[[T], Place],
-        place_of: Callable[[str], Place | None],
-    ) -> Sequence[T]:
-        """Those after the cursor, whose place `place_of` knows. Raises InvalidRequest."""
-        found = sorted(items, key=place, reverse=self.backwards)
-        if self.cursor is None:
-            return found
-        if (after := place_of(self.cursor)) is None:
+    @property
+    def ahead(self) -> int:
+        """How many items are looked at before anybody asks whether so many are needed."""
+        return min(self.take or MOST, MOST)
+
+    def part(self, place_of: Callable[[str], Place | None]) -> Part:
+        """What is behind the cursor, whose place `place_of` knows. Raises InvalidRequest."""
+        after = None
+        if self.cursor is not None and (after := place_of(self.cursor)) is None:
             raise no_cursor()
-        return [i for i in found if (place(i) < after if self.backwards else place(i) > after)]
+        return Part(after, newest_first=self.backwards, ahead=self.ahead)
 
 
 def no_cursor() -> InvalidRequest:

@@ -1,7 +1,7 @@
 """Triggers: made, shown, changed, fired by hand; and the address that takes their events."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from cueline.doors.background_triggers.calls import ANY, Call, Reply, Route, tri
 from cueline.doors.background_triggers.errors import TriggerNotFound
 from cueline.doors.background_triggers.event_body import delivered
 from cueline.doors.background_triggers.intake import Taken, take
-from cueline.doors.background_triggers.listing import ListQuery, Place, listed
+from cueline.doors.background_triggers.listing import ListQuery, listed
 from cueline.doors.background_triggers.schedules import planned, settle
 from cueline.doors.background_triggers.secrets import check_secret
 from cueline.doors.background_triggers.wire import TriggerFields, to_wire
@@ -17,7 +17,7 @@ from cueline.doors.idempotency import digest
 from cueline.doors.shared import KEY
 from cueline.doors.strict import invalid
 from cueline.engine.background import Background, BackgroundTrigger
-from cueline.engine.ports import Ports
+from cueline.engine.ports import Place, Ports
 from cueline.errors import AgentNotFound, Conflict, Unavailable
 
 TRIES = 10
@@ -32,10 +32,15 @@ Fields = dict[str, Any]
 def page(call: Call) -> Reply:
     """Newest first unless asked for otherwise. May lag behind what was just made."""
     background, query, agent = call.background, ListQuery.of(call), call.one("botId")
-    found = query.ordered(_shown(background, agent), _place, lambda one: _place_of(background, one))
-    signing = call.signing() if found else b""
-    wanted = (to_wire(t, signing) if query.wants(t.meta) else None for t in found)
-    return listed(query, call.ports.clock, wanted)
+
+    def shown(trigger: BackgroundTrigger) -> Fields | None:
+        # The schedules of agents are shown elsewhere.
+        of_agent = "." not in trigger.id and agent in (None, trigger.agent_key)
+        wanted = of_agent and query.wants(trigger.meta)
+        return to_wire(trigger, call.signing()) if wanted else None
+
+    found = background.triggers.all(query.part(lambda cursor: _place_of(background, cursor)))
+    return listed(query, call.ports.clock, map(shown, found))
 
 
 def fetch(call: Call) -> Fields:
@@ -199,23 +204,12 @@ def _check_agent(ports: Ports, given: TriggerFields) -> None:
         raise wrong from None
 
 
-def _shown(background: Background, agent: str | None) -> Iterator[BackgroundTrigger]:
-    """Without the schedules of agents, which are shown elsewhere."""
-    for trigger in background.triggers.all():
-        if "." not in trigger.id and agent in (None, trigger.agent_key):
-            yield trigger
-
-
-def _place(trigger: BackgroundTrigger) -> Place:
-    return trigger.created_at, trigger.id
-
-
 def _place_of(background: Background, cursor: str) -> Place | None:
     try:
         found = background.triggers.get(trigger_id_in(cursor))
     except TriggerNotFound:
         return None
-    return _place(found) if found else None
+    return found.place if found else None
 
 
 def _reply(told: Fields, taken: Taken) -> Reply:
