@@ -7,6 +7,7 @@ import pytest
 
 from cueline.adapters.memory.schedules import MemorySchedules
 from cueline.engine import sessions
+from cueline.engine.accept import Accepted
 from cueline.engine.append import Writer
 from cueline.engine.fork import Source, fork
 from cueline.engine.modes import change_mode
@@ -96,6 +97,30 @@ def test_what_only_the_agent_could_do_is_withdrawn_at_a_hand_over(room: Room) ->
     assert [e.inputs for e in of(InputsWithdrawn, room.log())] == [(2,)]
     room.deliver()
     assert room.answers() == []
+
+
+def test_what_is_said_again_after_a_hand_over_is_heard_by_people_and_then_by_the_agent(
+    room: Room,
+) -> None:
+    hello = Input(policy="interrupt", texts=("hello?",), digest="d")
+    room.put(hello, "t1")
+    change_mode(room.ports, room.found(), "manual", "t")
+    room.put(hello, "t2")
+    assert [said.text for said in of(Posted, room.log())] == ["hello?"]
+    change_mode(room.ports, room.found(), "auto", "t")
+    room.put(hello, "t3")
+    room.deliver()
+    assert texts(room.model.asked[-1].items) == ["hello?"] * 3
+    assert [r.trace for r in of(TurnReady, room.log())] == ["t1", "t3"]
+
+
+def test_what_the_application_says_again_while_people_answer_waits_for_no_answer(
+    room: Room,
+) -> None:
+    change_mode(room.ports, room.found(), "manual", "t")
+    told = Input(source="system", texts=("The order has left.",), digest="d")
+    found = [room.put(told, f"t{n}") for n in range(2)]
+    assert all(isinstance(one, Accepted) and one.silent for one in found)
 
 
 def test_however_much_people_have_to_answer_the_agent_can_be_asked_again(room: Room) -> None:

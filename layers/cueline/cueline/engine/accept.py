@@ -241,12 +241,12 @@ def _wake_up(session: str, offset: int, state: State, lease: int) -> tuple[WakeU
 
 
 def _repeated(ports: Ports, session: str, state: State, arrival: Arrival, tail: Tail) -> int | None:
-    """The input that this one repeats: it has not ended, or may be asked for again."""
+    """The input that this one repeats: its answer is on its way, or may be asked for again."""
     digest = arrival.input.digest
     if not digest:
         return None
     for unfinished in state.unfinished:
-        if unfinished.digest == digest:
+        if unfinished.asks and unfinished.digest == digest:
             return unfinished.offset
     for known in reversed(state.repeats):
         if known.digest == digest and known.ended is not None:
