@@ -1,5 +1,7 @@
 """What a model says beside its answer, taken out of it while it is being said."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +55,25 @@ def test_a_marker_is_no_part_of_the_answer_however_it_is_cut_in_pieces(
 @given(st.lists(st.text("ab[] \n1:,", max_size=6), max_size=12))
 def test_what_is_no_marker_is_told_whole(pieces: list[str]) -> None:
     found, _ = heard(pieces)
+    assert found == "".join(pieces).strip()
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ["Hi", *["\n" * 8] * 1_000, "there"],
+        ["Hi", "\n" * 100_000, "there"],
+        ["Hi", *["\n"] * 100_000],
+        ["Hi", "\n" * 10_000, *"[[guidelines: 1"],
+        ["[[guidelines: 1", " " * 100_000, "there"],
+        ["[[silence", " " * 100_000, "there"],
+    ],
+    ids=["many", "long", "trailing", "held", "numbers", "silence"],
+)
+def test_a_model_that_goes_on_and_on_with_space_holds_nobody_up(pieces: list[str]) -> None:
+    began = time.process_time()
+    found, _ = heard(pieces)
+    assert time.process_time() - began < 3  # of minutes that it takes who tries every beginning
     assert found == "".join(pieces).strip()
 
 

@@ -6,7 +6,7 @@ Both stand in the answer itself, so that they take no call of their own.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cueline.engine.agent import Agent, Guideline
 
@@ -18,8 +18,12 @@ _REPORT = (
     "Where you followed any, end your answer with a line of its own that names them by number, "
     "such as [[guidelines: 1, 3]]. It is taken out before anybody reads the answer."
 )
-_MARKER = re.compile(r"\s*\[\[\s*(silence|guidelines?\s*:[\d\s,]*)\s*\]\]", re.IGNORECASE)
-_MAYBE = re.compile(r"\s*(\[(\[[^\[\]]{0,200}\]?)?)?\Z")
+_SPACE = r"(?<!\s)\s*"
+"""All that there is: who looks from each of its characters on finds nothing more."""
+_MARKER = re.compile(
+    _SPACE + r"\[\[\s*(?:(silence)\s*|guidelines?\s*:([\d\s,]*))\]\]", re.IGNORECASE
+)
+_MAYBE = re.compile(_SPACE + r"(\[(\[[^\[\]]{0,200}\]?)?)?\Z")
 """What may become a marker once more is said."""
 
 
@@ -50,22 +54,26 @@ class Markers:
     silent: bool = False
     followed: tuple[int, ...] = ()
     """Numbers of guidelines."""
-    _held: str = ""
+    _held: list[str] = field(default_factory=list)
     _began: bool = False
 
     def feed(self, text: str) -> str:
         """What can be told of it by now; what may be part of a marker is held back."""
-        told = self._without(self._held + text)
+        self._held.append(text)
+        if not text.strip():
+            return ""  # a marker may follow that takes it along, or the answer's end
+        told = self._without("".join(self._held))
         told = told if self._began else told.lstrip()
-        held = _MAYBE.search(told)
-        self._held = held[0] if held else ""
-        told = told[: len(told) - len(self._held)]
+        held = found[0] if (found := _MAYBE.search(told)) else ""
+        self._held = [held]
+        told = told[: len(told) - len(held)]
         self._began = self._began or bool(told)
         return told
 
     def rest(self) -> str:
         """What was held back and is no marker, without the space at the answer's ends."""
-        left, self._held = self._held.rstrip(), ""
+        left = "".join(self._held).rstrip()
+        self._held.clear()
         return left
 
     def ids(self, agent: Agent) -> tuple[str, ...]:
@@ -75,10 +83,8 @@ class Markers:
 
     def _without(self, text: str) -> str:
         def noted(found: re.Match[str]) -> str:
-            if found[1].lower() == "silence":
-                self.silent = True
-            else:
-                self.followed += tuple(map(int, re.findall(r"\d{1,4}", found[1])))
+            self.silent = self.silent or bool(found[1])
+            self.followed += tuple(map(int, re.findall(r"\d{1,4}", found[2] or "")))
             return ""
 
         return _MARKER.sub(noted, text)
