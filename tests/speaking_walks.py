@@ -10,6 +10,7 @@ from cueline.engine.timers import Timer
 from cueline.log.events import (
     Acknowledged,
     Answered,
+    Compacted,
     Event,
     Input,
     InputsFailed,
@@ -112,7 +113,8 @@ class SpeakingWalk(Walk):
     def remove(self) -> None:
         """From some place on that no summary stands for."""
         end = len(self.events)
-        least = self.state.compacted[0] + 1 if self.state.compacted else 0
+        summaries = (event for event in reversed(self.events) if isinstance(event, Compacted))
+        least = next((summary.up_to + 1 for summary in summaries), 0)
         first = max(least, end - 1 - self.choose(range(20)))
         if first < end:
             since = self.events[first:]

@@ -1,16 +1,21 @@
 """What random schedules have found once of an agent that speaks first, and of people beside it."""
 
+from dataclasses import replace
+
 import pytest
 
-from cueline.engine.model import End, Returned, TextDelta
+from cueline.engine.fork import Source, fork
+from cueline.engine.model import End, Returned, Said, TextDelta
 from cueline.engine.modes import change_mode
 from cueline.engine.ports import WakeUp
 from cueline.engine.removal import remove_events
 from cueline.engine.takeover import plan
-from cueline.errors import CallNotWaiting
+from cueline.errors import CallNotWaiting, Conflict
+from cueline.log.conversation import SUMMARY, conversation
 from cueline.log.events import (
     Answered,
     AsideBegan,
+    Compacted,
     Event,
     EventsRemoved,
     Finished,
@@ -110,6 +115,37 @@ def test_whoever_was_told_of_a_turn_hears_of_its_end_after_its_removal(room: Roo
     room.deliver()
     turn = of(TurnInterrupted, room.log())[0].turn
     assert after_removal(room) == [TurnReady(turn=turn, trace="t1")]
+
+
+def summed_up(room: Room) -> None:
+    """What stands at 0 to 2, by a turn that is over at 6."""
+    room.say("one")
+    began = TurnBegan(turn="t", inputs=(3,))
+    summary = Compacted(turn="t", up_to=2, summary="In short.")
+    answered = Answered(turn="t", inputs=(3,), text="ok")
+    put(room, Input(texts=("secret",)), began, summary, answered)
+
+
+def test_only_what_is_summed_up_cannot_be_removed(room: Room) -> None:
+    summed_up(room)
+    with pytest.raises(Conflict, match="summed up"):
+        remove(room, 2)
+    remove(room, 3)
+    room.customer("two")
+    room.deliver()
+    assert texts(room.model.asked[-1].items) == [SUMMARY + "In short.", "two"]
+    with pytest.raises(Conflict, match="summed up"):
+        remove(room, 2)
+
+
+def test_a_fork_keeps_the_summary_that_a_removed_turn_has_made(room: Room) -> None:
+    summed_up(room)
+    end = room.ports.log.tail(SESSION).head.at
+    remove(room, 3)
+    made = fork(room.ports, replace(room.found(), session_key="f"), Source(room.found(), end), "t")
+    events = room.ports.log.read(made.id, made.incarnation, -1, 100)
+    assert conversation(events) == (Said("user", SUMMARY + "In short."),)
+    assert "secret" not in str(events)
 
 
 # --- buying time ---------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from cueline.log.events import (
     SAYING,
     Acknowledged,
     Answered,
+    Compacted,
     CompactionAsked,
     Event,
     Input,
@@ -153,8 +154,10 @@ def _copy(ports: Ports, made: Session, source: Source, newest: State, trace_id: 
 
 
 def _left(recorded: Recorded, state: State) -> Recorded:
-    """Without a word of what was removed, also where its removal came later than the place."""
-    if not (state.is_removed(recorded.offset) and isinstance(recorded.event, SAYING)):
+    """Without a word of what was removed, also where its removal came later than the place; a
+    summary stays, as it was made of what is there still."""
+    says = isinstance(recorded.event, SAYING) and not isinstance(recorded.event, Compacted)
+    if not (says and state.is_removed(recorded.offset)):
         return recorded
     return replace(recorded, event=erased(recorded.event), mark="erased", metadata=None)
 

@@ -5,9 +5,10 @@ from collections.abc import Collection
 from cueline.engine.append import Writer, head_of
 from cueline.engine.ports import Ports
 from cueline.engine.wake import wake_next
-from cueline.engine.window import read_pages
+from cueline.engine.window import event_at, read_pages
 from cueline.errors import Conflict, SessionNotFound
 from cueline.log.events import (
+    Compacted,
     Event,
     EventsRemoved,
     InputsWithdrawn,
@@ -47,12 +48,19 @@ def remove_events(ports: Ports, session: Session, first: int, trace_id: str) -> 
             isinstance(event, TurnInterrupted | TurnReady) for event in left
         )
 
+    def summed_up(state: State) -> bool:
+        """A summary stands for what was said long before it was made, and nothing since."""
+        if not state.compacted or first > state.compacted[0]:
+            return False
+        found = event_at(ports.log, session.id, session.incarnation, state.compacted[0])
+        return bool(found and isinstance(found.event, Compacted) and first <= found.event.up_to)
+
     def build(state: State, at: int) -> tuple[Event, ...]:
         if state.deleted:
             raise SessionNotFound(session.session_key)
         if gone(state, at):
             return ()
-        if state.compacted and first <= state.compacted[0]:
+        if summed_up(state):
             raise Conflict(
                 "What was said there has been summed up, and the summary stays. Remove a later "
                 "part, or begin a new session."
