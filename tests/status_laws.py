@@ -7,6 +7,7 @@ from cueline.log.events import (
     Answered,
     AsideBegan,
     Finished,
+    InputsFailed,
     Recorded,
     Spoke,
     ToolOutput,
@@ -17,7 +18,7 @@ from cueline.log.events import (
     TurnSuspended,
     TurnTyping,
 )
-from cueline.log.state import State, trace_of
+from cueline.log.state import MOST_TOLD, State, trace_of
 
 ENDS = Answered | Finished | TurnFailed | TurnInterrupted | TurnSuspended
 SHOWN = TurnBegan | AsideBegan | TurnTyping | Spoke | ToolOutput | ENDS | TurnReady
@@ -50,6 +51,8 @@ class Statuses:
             self._once(self.typing, trace)
         if isinstance(event, ENDS) and trace:
             self.awaited.add(trace)
+        if isinstance(event, InputsFailed):
+            self._failed(before, event)
         if isinstance(event, TurnReady):
             assert event.trace, "somebody asks for it"
             self._once(self.ready, event.trace)
@@ -61,6 +64,14 @@ class Statuses:
         self.traces[event.turn] = event.trace
         if event.trace and not event.again:
             self._once(self.processing, event.trace)
+
+    def _failed(self, before: State, event: InputsFailed) -> None:
+        waits = {i.trace: i.offset in event.inputs for i in before.pending if i.trace}
+        if event.trace:
+            assert waits[event.trace], "whoever waits is told why it has failed"
+            self.awaited.add(event.trace)
+        elif len(waits) <= MOST_TOLD:
+            assert not any(waits.values()), "under the trace of what has failed"
 
     def _once(self, told: Counter[str], trace: str) -> None:
         told[trace] += 1

@@ -11,9 +11,11 @@ import pytest
 from cueline.doors.triggered_responses import posting
 from cueline.doors.triggered_responses.calls import Call
 from cueline.engine import sessions
+from cueline.engine.failures import Failures
 from cueline.engine.marks import mark_event
 from cueline.engine.model import End, TextDelta
 from cueline.engine.modes import change_mode
+from cueline.engine.ports import WakeUp
 from cueline.errors import Unavailable
 from cueline.log.events import Input, Posted, TriggerScheduled, TurnBegan
 from cueline.log.segment import Session
@@ -290,6 +292,22 @@ def test_a_trigger_may_come_later(stack: Stack) -> None:
         stack.until(lambda: stack.listed(kinds="message"))
     assert time.time() * 1000 >= due
     assert len(stack.listed(kinds="message")) == 1
+
+
+# --- what fails ----------------------------------------------------------------------------------
+
+
+def test_what_no_worker_could_work_off_is_told_under_its_own_trace(stack: Stack) -> None:
+    said = stack.post(HELLO)
+    asked = stack.post({**GUIDED, "delay_seconds": 60})
+    failures, head = Failures(stack.ports, 0), stack.ports.log.tail(SESSION).head
+    for waited in (None, (head.incarnation, head.at)):
+        timer = (head.incarnation, asked["offset"])
+        failures.handle(WakeUp(SESSION, waited=waited, triggers=timer), "worker")
+    assert stack.told(said["trace_id"]) == ["Hello", "acknowledged", "error", "ready"]
+    planned = stack.events(Input)[1].trace
+    assert stack.told(planned) == ["acknowledged", "error", "ready"]
+    assert stack.listed(trace_id="worker") == []
 
 
 # --- people --------------------------------------------------------------------------------------

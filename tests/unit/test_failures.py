@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,8 @@ from cueline.log.events import (
     Recorded,
     TurnAbandoned,
     TurnBegan,
+    TurnReady,
+    TurnSuspended,
 )
 from cueline.log.fold import reduce
 from cueline.log.segment import Session
@@ -196,6 +199,43 @@ def test_what_a_turn_took_after_the_mark_waits_again(bench: Bench) -> None:
     bench.fail(again)
     assert bench.log()[-2:] == [TurnAbandoned(turn="t1"), failed(0)]
     assert [w.waited for w in bench.sent()] == [(bench.incarnation, 6)]
+
+
+def traced(trace: str, **more: Any) -> Input:
+    return Input(texts=(trace,), trace=trace, **more)
+
+
+def test_each_who_waits_is_told_why_under_a_trace_of_its_own(bench: Bench) -> None:
+    bench.append(traced("t1"), ONE, traced("t2"), traced("t1"))
+    bench.fail_until_rest(WakeUp(SESSION))
+    first, nobody, second = (failed(0, 3), failed(1), failed(2))
+    assert bench.log()[4:] == [
+        first.model_copy(update={"trace": "t1"}),
+        nobody,
+        second.model_copy(update={"trace": "t2"}),
+        TurnReady(trace="t1"),
+        TurnReady(trace="t2"),
+    ]
+
+
+def test_however_many_wait_one_segment_tells_the_newest(bench: Bench) -> None:
+    for n in range(20):
+        bench.append(traced(f"t{n}"))
+    bench.fail_until_rest(WakeUp(SESSION))
+    told = [e for e in bench.log() if isinstance(e, InputsFailed)]
+    assert [(e.trace, len(e.inputs)) for e in told] == [
+        ("", 16),
+        *((f"t{n}", 1) for n in range(16, 20)),
+    ]
+
+
+def test_what_two_decide_together_fails_once(bench: Bench) -> None:
+    suspended = TurnSuspended(turn="t1", inputs=(0,), calls=("c", "d"))
+    bench.append(ONE, BEGUN, suspended)
+    bench.append(*(traced(call, policy="decision", call=call) for call in "cd"))
+    bench.fail_until_rest(WakeUp(SESSION))
+    told = [e for e in bench.log() if isinstance(e, InputsFailed)]
+    assert [(e.trace, e.inputs) for e in told] == [("c", (0, 3)), ("d", (4,))]
 
 
 def test_silent_input_beside_what_failed_goes_with_it(bench: Bench) -> None:

@@ -240,6 +240,8 @@ def test_every_key_is_always_there() -> None:
     [
         (Input(texts=("Hello",), trace="own"), "own"),
         (TurnInterrupted(turn="t", inputs=(1,), trace="own"), "own"),
+        (InputsFailed(inputs=(1,), trace="own"), "own"),
+        (InputsFailed(inputs=(1,)), "segment"),
         (Input(texts=("Hello",)), "segment"),
         (Answered(turn="t", inputs=(1,), text="Done."), "segment"),
     ],

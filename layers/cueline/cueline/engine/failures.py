@@ -17,7 +17,7 @@ from cueline.engine.timers import Timer, scheduled_at
 from cueline.errors import SessionNotFound
 from cueline.log.events import Event, InputsFailed, TurnAbandoned
 from cueline.log.fold import reduce
-from cueline.log.state import State, Turn, can_begin, given_up, ready
+from cueline.log.state import State, Turn, by_trace, can_begin, ready
 
 logger = logging.getLogger(__name__)
 
@@ -81,11 +81,12 @@ class Failures:
         if now != wake_up.look:
             return ()
         events: list[Event] = [TurnAbandoned(turn=turn.id) for turn in state.turns]
-        late = [i for i in state.unfinished if i.offset < waited]
-        if failed := tuple(sorted({o for i in late for o in given_up(state, i)})):
-            events.append(InputsFailed(inputs=failed, code="not_worked_off", message=MESSAGE))
-            events += ready(Turn("", tuple(late)))
-        return events
+        late = tuple(i for i in state.unfinished if i.offset < waited)
+        for trace, failed in by_trace(state, late).items():
+            events.append(
+                InputsFailed(inputs=failed, code="not_worked_off", message=MESSAGE, trace=trace)
+            )
+        return (*events, *ready(Turn("", late)))
 
     def _untold(self, state: State, at: int, wake_up: WakeUp) -> Sequence[Event]:
         """What ends a scheduled trigger that came in vain; a follow-up just is not said."""

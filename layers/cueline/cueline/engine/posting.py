@@ -35,7 +35,9 @@ def refuse(ports: Ports, writer: Writer, tail: Tail, arrival: Arrival, message: 
     said = arrival.input.model_copy(update={"policy": "silent", "digest": ""})
 
     def events(_: State, at: int) -> Sequence[Event]:
-        failed = InputsFailed(inputs=(at,), code="customer_not_found", message=message)
+        failed = InputsFailed(
+            inputs=(at,), code="customer_not_found", message=message, trace=said.trace
+        )
         if not said.trace:
             return said, failed
         told = () if said.trigger else (Acknowledged(input=at),)  # a trigger is one itself

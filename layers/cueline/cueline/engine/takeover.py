@@ -41,7 +41,7 @@ def plan(
         add(TurnAbandoned(turn=found.id))
         for waiting in found.inputs:
             if state.tries[waiting.offset] > MAX_TRIES:
-                add(InputsFailed(inputs=given_up(state, waiting)))
+                add(InputsFailed(inputs=given_up(state, waiting), trace=waiting.trace))
                 for told in ready(Turn(found.id, (waiting,))):
                     add(told)
     if not state.open:

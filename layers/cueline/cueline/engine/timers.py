@@ -156,7 +156,7 @@ class Timer:
         code, message = refusal
         return (
             said.model_copy(update={"policy": "silent"}),
-            InputsFailed(inputs=(at,), code=code, message=message),
+            InputsFailed(inputs=(at,), code=code, message=message, trace=self.trace),
             TurnReady(trace=self.trace),
         )
 

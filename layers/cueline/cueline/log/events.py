@@ -135,6 +135,8 @@ class InputsFailed(LogEvent):
         "expired",
     ] = "turn_abandoned"
     message: str = "The turn for this input stopped too often before its end."
+    trace: str = ""
+    """Theirs, as in Input: the segment has that of whoever gave them up."""
 
 
 class InputsWithdrawn(LogEvent):

@@ -28,6 +28,7 @@ __all__ = [
     "Turn",
     "Used",
     "Waiting",
+    "by_trace",
     "can_begin",
     "covered",
     "given_up",
@@ -177,6 +178,24 @@ def given_up(state: State, waiting: Waiting) -> tuple[int, ...]:
     return tuple(sorted({waiting.offset, *state.suspended.get(waiting.call, ())}))
 
 
+def by_trace(state: State, inputs: Sequence[Waiting]) -> Mapping[str, tuple[int, ...]]:
+    """What ends where these are given up, trace by trace; what is told under none is one more."""
+    told = _told_under(inputs)
+    found: dict[int, str] = {}
+    for waiting in inputs:
+        for offset in given_up(state, waiting):
+            found.setdefault(offset, waiting.trace if waiting.trace in told else "")
+    return {
+        trace: tuple(sorted(o for o, under in found.items() if under == trace))
+        for trace in dict.fromkeys(found.values())
+    }
+
+
+def _told_under(inputs: Iterable[Waiting]) -> Sequence[str]:
+    """The traces of the newest."""
+    return [*dict.fromkeys(i.trace for i in inputs if i.trace)][-MOST_TOLD:]
+
+
 def next_batch(state: State) -> tuple[Waiting, ...]:
     """The inputs that the next turn takes, or nothing where nobody asks.
 
@@ -234,10 +253,9 @@ def interruption(state: State) -> tuple[Event, ...]:
 
 def ready(turn: Turn, matched: tuple[str, ...] = ()) -> tuple[TurnReady, ...]:
     """What is told last of the turn, to each who asks for that: they may be several."""
-    traces = [*dict.fromkeys(i.trace for i in turn.inputs if i.trace)][-MOST_TOLD:]
     return tuple(
         TurnReady(turn=turn.id, trace=trace, matched=matched if trace == turn.trace else ())
-        for trace in traces
+        for trace in _told_under(turn.inputs)
     )
 
 
