@@ -27,7 +27,7 @@ from cueline.log.events import (
 from cueline.log.fold import reduce
 from cueline.log.settings import Settings
 from cueline.log.state import Turn, interruption, not_for_people, superseded, withdrawal
-from cueline.log.triggers import FollowUp, Guideline, Participant, Trigger
+from cueline.log.triggers import FollowUp, Guideline, Participant, Rationale, Trigger
 from tests.walks import Walk
 
 BOB = Participant(display_name="Bob")
@@ -141,8 +141,10 @@ class SpeakingWalk(Walk):
     # --- what comes by itself --------------------------------------------------------------------
 
     def schedule(self) -> None:
-        guidelines = self.choose([(), (Guideline(action=self.word("plan")),)])
-        self.add(TriggerScheduled(due=0, trigger=Trigger(guidelines=guidelines)))
+        reason: Rationale = self.choose(["unspecified", "buy_time"])
+        planned = (Guideline(action=self.word("plan"), rationale=reason),)
+        trigger = Trigger(guidelines=self.choose([(), planned]))
+        self.add(TriggerScheduled(due=0, trigger=trigger))
 
     def fire(self) -> None:
         offset = self.choose(sorted(self.state.scheduled))

@@ -69,7 +69,9 @@ class Speaking:
             self.followed = 0
         match event:
             case Input() if event.trigger:
-                self._triggered(before, at, event.trigger, by_policy=not event.digest)
+                planned = event.trigger.scheduled is not None
+                by_policy = not (event.digest or planned)
+                self._triggered(before, at, event.trigger, by_policy=by_policy)
             case TurnBegan() | AsideBegan():
                 if isinstance(event, AsideBegan):
                     self.asides[event.turn] = event.inputs

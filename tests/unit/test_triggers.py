@@ -504,11 +504,11 @@ def test_a_turn_through_the_first_door_is_followed_up_too(room: Room) -> None:
     assert len(room.answers()) == 2
 
 
-def planned(room: Room, seconds: int, digest: str = "") -> Recorded:
+def planned(room: Room, seconds: int, digest: str = "", trigger: Trigger = FOLLOW_UP) -> Recorded:
     tail = room.ports.log.tail(SESSION)
     writer = Writer(room.ports.log, room.clock, SESSION, "t1")
     due = room.clock.now() + seconds * 1000
-    asked = TriggerScheduled(due=due, trigger=FOLLOW_UP, digest=digest)
+    asked = TriggerScheduled(due=due, trigger=trigger, digest=digest)
     return schedule(room.ports, writer, tail, asked)
 
 
@@ -527,6 +527,28 @@ def test_a_trigger_that_is_planned_twice_by_its_client_comes_once(room: Room) ->
     assert planned(room, 100, "d").offset == planned(room, 100, "d").offset
     room.after(500)
     assert len(room.answers()) == 1
+
+
+def test_time_is_bought_at_its_time_beside_the_turn_that_runs_by_then(room: Room) -> None:
+    def meanwhile() -> None:
+        planned(room, 5, trigger=BUY_TIME)
+        room.after(6)
+
+    slow(room, meanwhile)
+    room.customer("go", "t1")
+    room.deliver()
+    assert of(AsideBegan, room.log())
+    assert room.answers() == ["One moment.", "Here it is."]
+
+
+def test_time_that_was_to_be_bought_for_what_is_over_by_then_is_not_bought(room: Room) -> None:
+    planned(room, 100, trigger=BUY_TIME)
+    room.customer("go", "t1")
+    room.deliver()
+    room.after(101)
+    assert room.answers() == ["ok"]
+    assert room.kinds()[-3:] == [Input, InputsWithdrawn, TurnReady]
+    assert not room.ports.log.tail(SESSION).head.state.pending
 
 
 def test_a_planned_trigger_can_be_removed(room: Room) -> None:

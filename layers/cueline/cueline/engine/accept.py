@@ -125,7 +125,7 @@ def accept(
         if new.policy == "decision":
             _check_waiting(state, new.call)
         if new.policy == "aside":
-            new = _beside(new, state)
+            new = beside(new, state)
         stopped: tuple[Event, ...] = ()
         if new.policy == "interrupt":
             stopped = (*interruption(state), *withdrawal(superseded(state)))
@@ -201,7 +201,7 @@ def _check_room(state: State, new: Input) -> None:
         )
 
 
-def _beside(new: Input, state: State) -> Input:
+def beside(new: Input, state: State) -> Input:
     """Time is bought for the work of the open turn; where there is none it is a turn of its own."""
     if not state.open:
         return new.model_copy(update={"policy": "enqueue"})

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cueline.engine.accept import beside
 from cueline.engine.agent import Agent
 from cueline.engine.append import IdempotencyKey, KeyTakenError, Writer
 from cueline.engine.ports import Ports, WakeUp
@@ -27,7 +28,7 @@ from cueline.log.events import (
     TurnReady,
 )
 from cueline.log.segment import GUEST, Head, Log, Session, Tail
-from cueline.log.state import MAX_SCHEDULED, State
+from cueline.log.state import MAX_SCHEDULED, State, Waiting, withdrawal
 from cueline.log.triggers import FollowUp, Guideline, Trigger
 
 IN_CASE_SECONDS = 60
@@ -152,13 +153,19 @@ class Timer:
         if state.mode == "manual" and trigger.kind == "plain":
             refusal = refusal or ("manual_mode", "People answer in this session, not the agent.")
         if not refusal:
-            return (said,)
+            return self._aside(said, state, at) if trigger.buys_time else (said,)
         code, message = refusal
         return (
             said.model_copy(update={"policy": "silent"}),
             InputsFailed(inputs=(at,), code=code, message=message, trace=self.trace),
             TurnReady(trace=self.trace),
         )
+
+    def _aside(self, said: Input, state: State, at: int) -> tuple[Event, ...]:
+        """Whoever plans to buy time buys it for what is under way by then, or says nothing."""
+        said = beside(said.model_copy(update={"policy": "aside"}), state)
+        late = () if said.policy == "aside" else withdrawal((Waiting.of(at, said),))
+        return (said, *late)
 
 
 def timer_of(ports: Ports, tail: Tail, wake_up: WakeUp) -> Timer | None:
