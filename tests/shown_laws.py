@@ -46,7 +46,8 @@ def _inputs(
         event = recorded.event
         if not isinstance(event, Input) or not (event.texts or event.trigger):
             continue
-        text = told(event.trigger) if event.trigger else event.texts[0]
+        beside = event.policy == "aside"
+        text = told(event.trigger, beside=beside) if event.trigger else event.texts[0]
         end = ended(recorded.offset)
         how = events[end].event if end < cut else None
         over = how and not isinstance(how, InputsFailed | InputsWithdrawn)

@@ -4,6 +4,7 @@ taken back; and events come through background triggers, which are tried again a
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from cueline.engine.accept import beside
 from cueline.engine.postponing import again_at, given_up
 from cueline.engine.removal import removal
 from cueline.engine.timers import Timer
@@ -82,8 +83,9 @@ class SpeakingWalk(Walk):
         plain = not during and self.state.mode == "auto" and self.choose([0, 1])
         trigger = Trigger(guidelines=() if plain else guided, during=during)
         trace = self.choose(["", self.trace()])
-        more: dict[str, Any] = {"policy": "aside" if during else "enqueue", "trace": trace}
-        self.add(Input(source="system", trigger=trigger, **more))
+        early = not (main or plain) and self.choose([0, 0, 1])  # for what is about to begin
+        more: dict[str, Any] = {"policy": "aside" if during or early else "enqueue", "trace": trace}
+        self.add(beside(Input(source="system", trigger=trigger, **more), self.state))
 
     def post(self) -> None:
         text = self.word("post")

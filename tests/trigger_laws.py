@@ -61,6 +61,8 @@ class Speaking:
     """Turn -> how often its host asked for time."""
     asides: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Turn -> its inputs."""
+    during: dict[int, str] = field(default_factory=dict)
+    """What buys time -> the turn that it does so for."""
     fired: Counter[int] = field(default_factory=Counter)
     """Scheduled trigger -> how often it came."""
 
@@ -75,12 +77,21 @@ class Speaking:
             case TurnBegan() | AsideBegan():
                 if isinstance(event, AsideBegan):
                     self.asides[event.turn] = event.inputs
+                for waiting in before.pending:
+                    if waiting.policy == "aside" and waiting.offset not in event.inputs:
+                        self.during.setdefault(waiting.offset, event.turn)
                 if before.mode == "manual":
                     self._in_manual_mode(before, event.inputs)
             case Answered() if event.turn in self.asides and event.text:
-                for trigger in self._triggers(event.inputs):
-                    goes_on = before.open and before.open.id == trigger.during
-                    assert goes_on or not trigger.during, "time is bought for what goes on"
+                for offset, trigger in self._triggers(event.inputs):
+                    during = trigger.during or self.during[offset]
+                    goes_on = before.open and before.open.id == during
+                    assert goes_on, "time is bought for what goes on"
+            case Answered() if event.text:
+                given = [self.events[offset].event for offset in event.inputs]
+                asks = [one for one in given if isinstance(one, Input) and one.policy != "silent"]
+                late = [one.trigger and one.policy == "aside" for one in asks]
+                assert not (late and all(late)), "nor is it once that is over"
             case ModeChanged(mode="manual"):
                 assert not before.turns, "a hand-over closes what runs in the same step"
             case TriggerScheduled():
@@ -131,11 +142,11 @@ class Speaking:
                 guided = given.trigger and given.trigger.guidelines
                 assert guided or given.kind in ("decision", "compaction"), "people answer"
 
-    def _triggers(self, inputs: Sequence[int]) -> Iterator[Trigger]:
+    def _triggers(self, inputs: Sequence[int]) -> Iterator[tuple[int, Trigger]]:
         for offset in inputs:
             event = self.events[offset].event
             if isinstance(event, Input) and event.trigger:
-                yield event.trigger
+                yield offset, event.trigger
 
     def removed(self, offset: int) -> bool:
         later = (r.event for r in self.events[offset + 1 :])

@@ -11,21 +11,28 @@ from cueline.engine.accept import Accepted
 from cueline.engine.append import Writer
 from cueline.engine.fork import Source, fork
 from cueline.engine.modes import change_mode
+from cueline.engine.ports import WakeUp
 from cueline.engine.posting import post
 from cueline.engine.removal import remove_events
 from cueline.engine.timers import schedule
 from cueline.log.events import (
+    Answered,
+    AsideBegan,
     EventsRemoved,
+    Finished,
     Input,
     InputsFailed,
     InputsWithdrawn,
     Posted,
     TriggerScheduled,
+    TurnBegan,
+    TurnHandedOver,
     TurnInterrupted,
     TurnReady,
 )
 from cueline.log.triggers import SILENCE, Trigger
 from tests.tooling import calls, says
+from tests.unit.test_hostile_turns import put
 from tests.unit.test_triggers import (
     BUY_TIME,
     FOLLOW_UP,
@@ -192,6 +199,69 @@ def test_time_is_bought_for_one_turn_and_not_for_the_next(room: Room) -> None:
     room.deliver()
     assert room.answers() == ["Here it is."]
     assert [r.trace for r in of(TurnReady, room.log())] == ["t1", "t2"]
+
+
+def test_time_is_bought_for_the_turn_that_is_about_to_begin_and_said_beside_it(room: Room) -> None:
+    room.customer("go", "t1")
+    room.trigger(BUY_TIME, "t2")
+    slow(room, room.deliver)
+    room.deliver()
+    assert of(AsideBegan, room.log())
+    assert room.answers() == ["One moment.", "Here it is."]
+    assert "goes on meanwhile" in texts(room.model.asked[1].items)[-1]
+    assert "hold on" not in str(room.model.asked[0].items)
+    assert [r.trace for r in of(TurnReady, room.log())] == ["t2", "t1"]
+
+
+def test_a_timer_that_buys_time_begins_the_turn_that_waits_and_what_is_said_beside_it(
+    room: Room,
+) -> None:
+    planned(room, 5, trigger=BUY_TIME)
+    (_, timer) = room.sent
+    room.customer("go", "t1")
+    slow(room, room.deliver)
+    room.clock.sleep(5)
+    room.worker.handle(timer, 100.0, "worker")
+    assert room.answers() == ["One moment.", "Here it is."]
+
+
+def test_who_begins_a_turn_has_begun_what_is_to_be_said_beside_it(room: Room) -> None:
+    room.customer("go", "t1")
+    room.ports.wake_ups.drain()  # type: ignore[attr-defined]
+    room.trigger(BUY_TIME, "t2")
+    slow(room, room.deliver)
+    room.worker.handle(WakeUp(SESSION), 100.0, "worker")
+    assert room.answers() == ["One moment.", "Here it is."]
+
+
+def test_time_that_was_to_be_bought_for_a_turn_that_is_over_is_not_bought(room: Room) -> None:
+    room.customer("go", "t1")
+    room.trigger(BUY_TIME, "t2")
+
+    def another() -> None:
+        room.model.before = lambda: None
+        room.put(Input(texts=("and?",)), "t3")
+
+    room.model.before = another
+    room.worker.handle(WakeUp(SESSION), 100.0, "worker")
+    room.deliver()
+    assert room.answers() == ["ok", "ok"]
+    assert [e.inputs for e in of(Finished, room.log())] == [(2,)]
+    assert "hold on" not in str(room.model.asked)
+
+
+def test_time_is_bought_for_the_first_turn_alone_though_it_is_said_during_the_second(
+    room: Room,
+) -> None:
+    room.customer("go", "t1")
+    aside = room.trigger(BUY_TIME, "t2")
+    put(room, TurnBegan(turn="first", inputs=(0,)), AsideBegan(turn="aside", inputs=(aside,)))
+    put(room, TurnHandedOver(turn="aside"), Answered(turn="first", inputs=(0,), text="Here."))
+    second = room.put(Input(texts=("and?",))).offset
+    put(room, TurnBegan(turn="second", inputs=(second,)))
+    room.worker.handle(WakeUp(SESSION), 100.0, "worker")
+    assert [e.inputs for e in of(Finished, room.log())] == [(aside,)]
+    assert room.model.asked == []
 
 
 def test_a_removal_tells_how_a_turn_ended_whose_message_stays(room: Room) -> None:

@@ -35,6 +35,7 @@ from tests.story import Story
 MOST_SEEDS = 300
 store_calls, run_tools, take_up = toolcalls.store_calls, toolcalls.run_tools, toolcalls.take_up
 divided, fold_input, timer_events = compaction._divided, fold._fold_input, Timer.events
+wants_answer = work._wants_answer
 
 
 def runs_first(host: Host, step: Any, said: Sequence[Event], calls: Sequence[CallMade]) -> bool:
@@ -75,6 +76,10 @@ def keeps_inputs(live: Sequence[Recorded], ends: dict[int, int], place: int) -> 
 
 def append_anyway(host: Host, *events: Event) -> bool:
     return host.append(lambda _: () if host.state.deleted else events)
+
+
+def never_too_late(given: Input, state: State) -> bool:
+    return given.trigger is not None or wants_answer(given, state)
 
 
 def hears_nobody(state: State, offset: int, event: Input) -> State:
@@ -139,6 +144,7 @@ SPEAKING_MUTANTS: dict[str, Callable[[Any], object]] = {
     "an end is not told": lambda m: m.setattr(answering, "ready", lambda *_: ()),
     "a begin is told again": lambda m: m.setattr(takeover, "_told", told_anew),
     "typing is told again": lambda m: m.setattr(asking, "tell_typing", types_again),
+    "time is bought for what is over": lambda m: m.setattr(work, "_wants_answer", never_too_late),
     "who answers is asked to buy time": lambda m: m.setattr(
         conversation._Block, "aside", property(lambda _: False, lambda *_: None)
     ),

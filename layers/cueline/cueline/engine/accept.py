@@ -202,13 +202,13 @@ def _check_room(state: State, new: Input) -> None:
 
 
 def beside(new: Input, state: State) -> Input:
-    """Time is bought for the work of the open turn; where there is none it is a turn of its own."""
-    if not state.open:
-        return new.model_copy(update={"policy": "enqueue"})
-    if not new.trigger:
+    """Time is bought for the work of the open turn, or of the one that is about to begin; where
+    there is none it is a turn of its own."""
+    if state.open:
+        return new.beside(state.open.id)
+    if any(waiting.asks and waiting.policy != "aside" for waiting in state.pending):
         return new
-    during = new.trigger.model_copy(update={"during": state.open.id})
-    return new.model_copy(update={"trigger": during})
+    return new.model_copy(update={"policy": "enqueue"})
 
 
 def _for_people(said: Input) -> Posted:

@@ -137,13 +137,14 @@ class Caller:
 
         self._hosting = turn
         try:
-            _, segment = self.writer.append(reader.head, build)
+            head, segment = self.writer.append(reader.head, build)
         except SessionNotFound:
             segment = None  # made anew; the reader will find the end of this one
         if not segment:
             self._hosting = None
             return None
         confirm(self.accepted.offset)
+        wake_next(self.ports, self.writer.session, head)  # what is to be said beside it
         self._catch_up(reader, segment)
         return turn, segment
 

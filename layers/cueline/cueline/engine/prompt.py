@@ -152,7 +152,8 @@ def context_tokens(events: Sequence[Recorded]) -> int | None:
             case Compacted():
                 return None
             case Input():
-                told_of = told(event.trigger) if event.trigger else ""
+                beside = event.policy == "aside"
+                told_of = told(event.trigger, beside=beside) if event.trigger else ""
                 added += sum(map(estimated_tokens, (*event.texts, told_of)))
             case Posted(kind="message"):
                 added += estimated_tokens(event.text)

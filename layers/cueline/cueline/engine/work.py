@@ -118,7 +118,12 @@ def work(events: Sequence[Recorded], state: State, turn: str) -> Work:
     offsets = set(covered(state, mine))
     first = min(offsets)
     own = [r for r in events if r.offset >= first]
-    inputs = {r.offset: r.event for r in own if r.offset in offsets and isinstance(r.event, Input)}
+    during = {waiting.offset: waiting.during for waiting in mine.inputs}
+    inputs = {
+        r.offset: r.event.beside(during.get(r.offset, ""))
+        for r in own
+        if r.offset in offsets and isinstance(r.event, Input)
+    }
     counts = _counted(own, _turns(own, offsets))
     # What was left to people asks for nothing any more, whatever its event says.
     silent = {waiting.offset for waiting in mine.inputs if not waiting.asks}
@@ -148,7 +153,7 @@ def work(events: Sequence[Recorded], state: State, turn: str) -> Work:
 
 
 def _wants_answer(given: Input, state: State) -> bool:
-    if given.trigger and given.trigger.during:
+    if given.trigger and (given.trigger.during or given.policy == "aside"):
         # Time is bought beside the work that takes it, or not at all.
         return bool(state.open and state.open.id == given.trigger.during)
     waits = given.policy != "decision" or given.call in state.suspended

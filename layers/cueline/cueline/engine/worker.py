@@ -80,6 +80,7 @@ class Worker:
         mine = head.state.running(turn)
         if segment and armed and mine:
             armed(mine.inputs[-1].offset)
+            wake_next(ports, session, head)  # what is to be said beside it
         if segment and tail.session and mine:
             deadline = ports.clock.monotonic() + min(remaining, self.limits.turn)
             host = Host(

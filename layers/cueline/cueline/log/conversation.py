@@ -354,7 +354,7 @@ def _messages(event: Input | None) -> list[Item]:
     if not event:
         return []
     if event.trigger:
-        return [Said("user", told(event.trigger))]
+        return [Said("user", told(event.trigger, beside=event.policy == "aside"))]
     note = event.decision.note if event.decision and event.decision.verdict != "reject" else ""
     said: list[Item] = [Said(event.source, text) for text in event.texts if text]
     return [*said, Said("system", note)] if note else said

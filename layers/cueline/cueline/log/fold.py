@@ -49,6 +49,7 @@ def fold(state: State, offset: int, event: Event) -> State:
             return _fold_input(state, offset, event)
         case TurnBegan():
             taken, rest = _split(state, event.inputs)
+            rest = tuple(_beside(waiting, event.turn) for waiting in rest)
             return replace(state, pending=rest, open=Turn(event.turn, taken, state.settings))
         case AsideBegan():
             taken, rest = _split(state, event.inputs)
@@ -208,6 +209,11 @@ def _again(state: State, turn: Turn) -> tuple[Waiting, ...]:
     # Of a turn that is told only who has its trace has been told that it began.
     begun = (replace(i, begun=True, told=i.told or i.trace == turn.trace) for i in turn.inputs)
     return tuple(sorted((*state.pending, *begun), key=lambda i: i.offset))
+
+
+def _beside(waiting: Waiting, turn: str) -> Waiting:
+    aside = waiting.policy == "aside" and not waiting.during
+    return replace(waiting, during=turn) if aside else waiting
 
 
 def _postponed(waiting: Waiting, until: int) -> Waiting:

@@ -16,7 +16,7 @@ interrupt  ends the turn; is answered at once, with what waited before it
 steer      is taken by the running turn before its next model call
 silent     asks for nothing; the next turn absorbs it
 decision   decides the suspended tool call that `call` names
-aside      is answered beside the running turn, which goes on
+aside      is answered beside the running turn, or the next one; that goes on
 """
 
 
@@ -90,6 +90,13 @@ class Input(LogEvent):
         if self.compact:
             return "compaction"
         return self.trigger.kind if self.trigger else "message"
+
+    def beside(self, turn: str) -> "Input":
+        """Buys time for the work of that turn, if it does so and for no other."""
+        if not (turn and self.trigger) or self.trigger.during:
+            return self
+        trigger = self.trigger.model_copy(update={"during": turn})
+        return self.model_copy(update={"trigger": trigger})
 
     @property
     def speaks(self) -> bool:

@@ -33,7 +33,8 @@ class Trigger(_Frozen):
     scheduled: int | None = None
     """The offset of the event that asked for it at its time."""
     during: str = ""
-    """The turn whose work it buys time for; once that is over it has nothing to say."""
+    """The turn whose work it buys time for; once that is over it has nothing to say. Of an aside
+    that came before its turn the state knows it."""
 
     def without_words(self) -> "Trigger":
         emptied = (g.model_copy(update={"action": ""}) for g in self.guidelines)
@@ -90,15 +91,15 @@ _WORKING = (
 )
 
 
-def told(trigger: Trigger) -> str:
-    """What the model reads in the place of a message."""
+def told(trigger: Trigger, *, beside: bool = False) -> str:
+    """What the model reads in the place of a message, beside its work or when that is done."""
     lines = ["[The application, not the user: speak to the user now, without waiting for them."]
     if trigger.guidelines:
         lines.append("In what you say, follow these guidelines:")
     for guideline in trigger.guidelines:
         reason = _REASONS[guideline.rationale]
         lines.append(f"- {guideline.action}" + (f" ({reason})" if reason else ""))
-    if trigger.buys_time and trigger.during:
+    if beside:
         lines.append(_WORKING)
     lines.append("Do not mention this request.")
     lines.append(f"If there is nothing that should be said, answer {SILENCE} and nothing else.]")

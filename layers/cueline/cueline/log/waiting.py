@@ -27,6 +27,8 @@ class Waiting:
     not_after: int = 0
     failed: int = 0
     """Turns of it that failed with something that may pass."""
+    during: str = ""
+    """Of an aside: the turn that began while it waited, if one has."""
 
     @property
     def asks(self) -> bool:
