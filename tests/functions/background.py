@@ -3,6 +3,7 @@
 A test module imports the fixtures that it needs by name, `__all__` has them.
 """
 
+from itertools import count
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ __all__ = ["agents", "ask4", "background"]
 
 SIGNING = b"the secret of this deployment, which nobody knows"
 TRIGGERS = "/api/v1/integration/trigger"
+_COUNT = count()
 
 
 @pytest.fixture
@@ -59,8 +61,12 @@ def ask4(
 
 
 def made(ask4: Ask, **fields: Any) -> str:
-    """The id of a new trigger, of the agent `a` unless it is said otherwise."""
-    answer = ask4("POST", f"{TRIGGERS}/create", {"botId": "a", **fields})
+    """The id of a new trigger, of the agent `a` unless it is said otherwise.
+
+    It is another one each time: without a key one that is like another would be that, sent again.
+    """
+    key = {"idempotency-key": f"made-{next(_COUNT)}"}
+    answer = ask4("POST", f"{TRIGGERS}/create", {"botId": "a", **fields}, headers=key)
     assert answer.status == 200, answer.text
     return str(answer.json["id"])
 

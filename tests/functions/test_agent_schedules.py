@@ -13,13 +13,13 @@ from cueline.adapters.memory import MemoryWakeUps
 from cueline.adapters.memory.background import MemoryFirings
 from cueline.doors.access import Access, hashed
 from cueline.doors.background_triggers import messages_in
-from cueline.doors.background_triggers.schedules import firing_name
+from cueline.doors.background_triggers.arming import firing_name
 from cueline.engine import sessions
 from cueline.engine.background import Background, BackgroundTrigger
 from cueline.engine.ports import Key, Ports, Secret
 from cueline.engine.turn import Limits
 from cueline.engine.worker import Worker
-from cueline.errors import Unavailable
+from cueline.errors import InvalidRequest, Unavailable
 from cueline.log.events import Input
 from tests.clock import FakeClock
 from tests.functions.background import agents, background
@@ -221,6 +221,30 @@ def test_who_could_not_arm_a_schedule_does_when_asked_again(
         assert ask1("DELETE", ONE).status == 503
     assert ask1("DELETE", ONE).status == 404
     assert not armed(background)
+
+
+def test_what_cannot_be_armed_is_not_made_nor_changed(
+    ask1: Ask, background: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise InvalidRequest("No schedule can be made of this.", {"schedule": "refused"})
+
+    with monkeypatch.context() as strict:
+        strict.setattr(background.firings, "put", refuse)
+        assert ask1("POST", SCHEDULES, {**SMALLEST, "key": "daily"}).status == 400
+    assert not [*background.triggers.all()]
+    before = made(ask1, key="daily")
+    puts = background.firings.put
+
+    def selective(name: str, expression: str, *more: str) -> None:
+        if expression == "rate(90 minutes)":
+            refuse()
+        puts(name, expression, *more)
+
+    monkeypatch.setattr(background.firings, "put", selective)
+    body = {"schedule": {"type": "interval", "interval": "PT90M"}}
+    assert ask1("PATCH", ONE, body).status == 400
+    assert ask1("GET", ONE).json == before
 
 
 def test_a_list_goes_on_where_its_last_page_ended(ask1: Ask, clock: FakeClock) -> None:

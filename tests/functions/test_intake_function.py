@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from cueline import bootstrap
-from cueline.doors.background_triggers.schedules import firing_name, settle
+from cueline.doors.background_triggers.arming import firing_name, settle
 from cueline.engine import sessions
 from cueline.engine.background import Run
 from cueline.log.events import Answered, Input

@@ -12,7 +12,7 @@ from cueline.doors.background_triggers import triggers as door
 from cueline.engine.agent import Agent
 from cueline.engine.background import Background, BackgroundTrigger
 from cueline.engine.ports import Key, Ports, Secret
-from cueline.errors import Unavailable
+from cueline.errors import InvalidRequest, Unavailable
 from cueline.log.events import Input
 from tests.clock import FakeClock
 from tests.functions.background import (
@@ -31,6 +31,7 @@ from tests.functions.conftest import Ask
 
 __all__ = ["agents", "ask4", "background"]
 
+MINUTE = 60_000
 DAY = 86_400_000
 EVERYTHING: dict[str, Any] = {
     "name": "Orders",
@@ -179,6 +180,95 @@ def test_a_repeat_arms_what_its_first_try_did_not_come_to(
     assert len(firings(background)) == 1
 
 
+@pytest.mark.parametrize("into_the_minute", [0, 59_000])
+def test_what_the_client_sends_again_by_itself_makes_one_trigger(
+    ask4: Ask,
+    background: Background,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    into_the_minute: int,
+) -> None:
+    """The published client gives no key."""
+    puts = background.firings.put
+    failures = [Unavailable("EventBridge Scheduler is busy.")] * 2
+
+    def busy(*what: str) -> None:
+        if failures:
+            raise failures.pop()
+        puts(*what)
+
+    monkeypatch.setattr(background.firings, "put", busy)
+    clock.ms += into_the_minute - clock.ms % MINUTE
+    answers = []
+    for _ in range(4):
+        answers.append(ask4("POST", f"{TRIGGERS}/create", EVERYTHING))
+        clock.sleep(0.7)
+    assert [answer.status for answer in answers] == [503, 503, 200, 200]
+    [trigger] = background.triggers.all()
+    assert answers[2].json == answers[3].json == {"id": trigger.id}
+    assert len(firings(background)) == 1
+
+
+def unkeyed(ask4: Ask) -> str:
+    """The id of what is made."""
+    return str(ask4("POST", f"{TRIGGERS}/create", {"name": "Same"}).json["id"])
+
+
+def test_who_makes_two_alike_a_minute_apart_has_two(
+    ask4: Ask, background: Background, clock: FakeClock
+) -> None:
+    clock.ms += MINUTE - clock.ms % MINUTE
+    first = unkeyed(ask4)
+    clock.ms += MINUTE - 1
+    assert unkeyed(ask4) == first
+    clock.ms += 1
+    assert unkeyed(ask4) != first
+    assert len([*background.triggers.all()]) == 2
+
+
+def test_what_was_changed_since_is_not_what_a_retry_means(ask4: Ask, clock: FakeClock) -> None:
+    first = unkeyed(ask4)
+    ask4("POST", f"{TRIGGERS}/{first}/update", {"name": "Changed"})
+    assert unkeyed(ask4) != first
+    assert shown(ask4, first)["name"] == "Changed"
+
+
+def test_who_makes_again_what_was_deleted_gets_another_secret(ask4: Ask, clock: FakeClock) -> None:
+    first = shown(ask4, unkeyed(ask4))
+    ask4("POST", f"{TRIGGERS}/{first['id']}/delete", {})
+    clock.sleep(1)
+    assert shown(ask4, unkeyed(ask4))["secret"] != first["secret"]
+
+
+def refuse(*_: object) -> None:
+    raise InvalidRequest("No schedule can be made of this.", {"schedule": "refused"})
+
+
+@pytest.mark.parametrize("headers", [{}, {"idempotency-key": "k1"}])
+def test_nothing_is_made_of_a_schedule_that_cannot_be_armed(
+    ask4: Ask,
+    background: Background,
+    monkeypatch: pytest.MonkeyPatch,
+    headers: dict[str, str],
+) -> None:
+    monkeypatch.setattr(background.firings, "put", refuse)
+    answer = ask4("POST", f"{TRIGGERS}/create", EVERYTHING, headers=headers)
+    refused(answer, 400, "BAD_REQUEST")
+    assert not [*background.triggers.all()]
+
+
+def test_a_trigger_stays_whose_maker_repeats_himself_when_its_schedule_is_refused(
+    ask4: Ask, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = {"idempotency-key": "k1"}
+    trigger = ask4("POST", f"{TRIGGERS}/create", EVERYTHING, headers=key).json["id"]
+    clock.ms += MINUTE
+    monkeypatch.setattr(MemoryFirings, "put", refuse)
+    answer = ask4("POST", f"{TRIGGERS}/create", EVERYTHING, headers=key)
+    refused(answer, 400, "BAD_REQUEST")
+    assert shown(ask4, trigger)
+
+
 # --- lists ---------------------------------------------------------------------------------------
 
 
@@ -280,6 +370,27 @@ def test_an_update_that_comes_again_arms_what_its_first_try_did_not_come_to(
         refused(answer, 503, "SERVICE_UNAVAILABLE")
     ask4("POST", f"{TRIGGERS}/{trigger}/update", {"schedule": "daily"})
     assert len(firings(background)) == 1
+
+
+def test_a_schedule_that_cannot_be_armed_leaves_everything_as_it_was(
+    ask4: Ask, background: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger = made(ask4, name="Orders", schedule="08:00")
+    before, armed = shown(ask4, trigger), firings(background)
+    puts = background.firings.put
+
+    def selective(name: str, expression: str, timezone: str, message: str) -> None:
+        if expression == "cron(30 9 * * ? *)":
+            # Meanwhile somebody else changes something else.
+            door.change(background, trigger, lambda old: replace(old, description="Theirs"))
+            refuse()
+        puts(name, expression, timezone, message)
+
+    monkeypatch.setattr(background.firings, "put", selective)
+    body = {"name": "Bills", "schedule": "09:30"}
+    refused(ask4("POST", f"{TRIGGERS}/{trigger}/update", body), 400, "BAD_REQUEST")
+    assert shown(ask4, trigger) == {**before, "description": "Theirs"}
+    assert firings(background) == armed
 
 
 def test_a_new_secret_ends_the_old_one(ask4: Ask) -> None:

@@ -9,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cueline.adapters.memory.background import MemoryFirings, memory_background
-from cueline.doors.background_triggers.schedules import (
-    arm,
-    due,
-    fired,
-    firing_name,
-    parse,
-    planned,
-    settle,
-)
+from cueline.doors.background_triggers.arming import arm, firing_name, settle
+from cueline.doors.background_triggers.schedules import due, fired, parse, planned
 from cueline.engine.background import Background, BackgroundTrigger
 from cueline.errors import InvalidRequest, Unavailable
 from tests.clock import FakeClock

@@ -8,7 +8,7 @@ under one Idempotency-Key.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +38,18 @@ class Creation:
         Each repeat comes to the same, so that making it is the lock; not from the name, which is
         part of the body and may differ.
         """
-        if self.key is None:
-            return None
-        return f"{prefix}_{hashlib.sha256(self._maker.encode()).hexdigest()[:32]}"
+        return None if self.key is None else _key(prefix, self._maker)
+
+    def own_keys(self, prefix: str, now: int) -> Sequence[str]:
+        """The key under which to make it, and those under which a retry may have made it before.
+
+        Without an Idempotency-Key they are of the request and of the minute of `now`, and of the
+        one before: what has been made there is to be asked whether it was `made` by this one.
+        """
+        if own := self.own_key(prefix):
+            return [own]
+        minute = now // RETRY_MS
+        return [_key(prefix, self.mark, at) for at in (minute, minute - 1)]
 
     def made(self, mark: str, version: int, age: int) -> bool:
         """Whether this request made what has `mark`; raises IdempotencyKeyReused. `age` is in ms.
@@ -64,3 +73,8 @@ class Creation:
     @property
     def _asked(self) -> str:
         return digest(json.dumps(self.body, sort_keys=True))
+
+
+def _key(prefix: str, *parts: object) -> str:
+    told = ".".join(map(str, parts))
+    return f"{prefix}_{hashlib.sha256(told.encode()).hexdigest()[:32]}"

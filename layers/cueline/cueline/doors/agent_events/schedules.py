@@ -7,6 +7,7 @@ about, the same request sent again does it.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from cueline.doors.access import payer_of
@@ -20,7 +21,8 @@ from cueline.doors.agent_events.schedule_wire import (
     to_wire,
     with_fields,
 )
-from cueline.doors.background_triggers.schedules import planned, settle
+from cueline.doors.background_triggers.arming import put_back, remove_new, settle
+from cueline.doors.background_triggers.schedules import planned
 from cueline.doors.creation import Creation
 from cueline.doors.shared import key_in
 from cueline.doors.strict import parse
@@ -76,7 +78,7 @@ class Schedules:
                 if not asked.made(found.mark, found.version, now - found.created_at):
                     raise Conflict(f"There is a schedule {key!r} already.")
                 new = found
-            settle(background, new.id, now)
+            settle(background, new.id, now, partial(remove_new, background, new, now))
             return to_wire(new, key)
         raise Unavailable("No free key was found; give one.")
 
@@ -117,7 +119,7 @@ class Schedules:
                 new = planned(new, now)
             if background.triggers.replace(new):
                 if reschedules:
-                    settle(background, new.id, now)
+                    settle(background, new.id, now, partial(put_back, background, old, new))
                 return to_wire(new, key)
         raise Unavailable("Too many changes to this schedule at once; try again.")
 

@@ -19,6 +19,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from cueline.doors.background_triggers.arming import settle
 from cueline.doors.background_triggers.errors import (
     AgentGone,
     ContentTooLarge,
@@ -27,7 +28,7 @@ from cueline.doors.background_triggers.errors import (
 )
 from cueline.doors.background_triggers.event_body import MAX_EVENT, Delivered, contact_of
 from cueline.doors.background_triggers.intake import take
-from cueline.doors.background_triggers.schedules import Schedule, due, fired, parse, settle
+from cueline.doors.background_triggers.schedules import due, fired, schedule_of
 from cueline.doors.body import object_in
 from cueline.doors.idempotency import digest
 from cueline.doors.shared import MAX_ECHO
@@ -155,7 +156,7 @@ def _fire(
     """
     name, at = _trigger_in(given), _time(given.get("at"))
     trigger = background.triggers.get(name)
-    schedule = trigger and _schedule(trigger)
+    schedule = trigger and schedule_of(trigger)
     if not trigger or not schedule or not schedule.expression or trigger.paused:
         logger.info("A schedule has fired that is none any more", extra={"trigger": name})
         _disarm(ports, background, name)
@@ -216,14 +217,10 @@ def _note(background: Background, name: str, at: int) -> None:
         if not before:
             return
         after = fired(before, at)
-        if before.next_at > at and not _schedule(before).every:
+        if before.next_at > at and not schedule_of(before).every:
             after = replace(after, next_at=before.next_at)  # somebody has set it later
         if after == before:
             return
         if background.triggers.replace(replace(after, version=before.version + 1)):
             return
     raise Unavailable("Too many changes to this trigger at once.")
-
-
-def _schedule(trigger: BackgroundTrigger) -> Schedule:
-    return parse(trigger.schedule, trigger.timezone, trigger.created_at)

@@ -14,23 +14,19 @@ date-time that is left out comes as much later as clocks are set forward, and th
 meant.
 """
 
-import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from cueline.doors.idempotency import digest
-from cueline.engine.background import Background, BackgroundTrigger
-from cueline.errors import InvalidRequest, Unavailable
+from cueline.engine.background import BackgroundTrigger
+from cueline.errors import InvalidRequest
 
 MINUTE = 60_000
 LONGEST = 366 * 24 * 60
 """Minutes from one firing to the next."""
 MOST_CHARACTERS = 200
-TRIES = 10
-"""How often what others change at the same time is armed again."""
 
 _EVERY = {
     "quarterhourly": 15,
@@ -106,9 +102,13 @@ def parse(schedule: str, timezone: str, anchor: int) -> Schedule:
     raise _invalid("schedule", _HOW)
 
 
+def schedule_of(trigger: BackgroundTrigger) -> Schedule:
+    return parse(trigger.schedule, trigger.timezone, trigger.created_at)
+
+
 def next_at(trigger: BackgroundTrigger, now: int) -> int:
     """When it is fired next, in ms since 1970; 0 is never. Raises InvalidRequest."""
-    return 0 if trigger.paused else _schedule_of(trigger).next(now)
+    return 0 if trigger.paused else schedule_of(trigger).next(now)
 
 
 def planned(trigger: BackgroundTrigger, now: int) -> BackgroundTrigger:
@@ -116,65 +116,18 @@ def planned(trigger: BackgroundTrigger, now: int) -> BackgroundTrigger:
     return replace(trigger, next_at=next_at(trigger, now))
 
 
-def arm(background: Background, trigger: BackgroundTrigger, now: int) -> BackgroundTrigger:
-    """Has the trigger fired when its time comes, or not any more; gives it with its `next_at`.
-
-    Can be repeated, and comes to the same. Raises InvalidRequest, Unavailable.
-    """
-    after = planned(trigger, now)
-    name = firing_name(trigger.id)
-    if after.next_at:
-        schedule = _schedule_of(trigger)
-        sent = {"trigger": trigger.id, "scheduled": True, "at": "<aws.scheduler.scheduled-time>"}
-        background.firings.put(name, schedule.expression, schedule.timezone, json.dumps(sent))
-    else:
-        background.firings.remove(name)
-    return after
-
-
-def settle(background: Background, trigger: str, now: int) -> None:
-    """Arms what is stored under this id, for whoever has just written or removed it.
-
-    What others write meanwhile is looked at again: whoever arms last arms what was written last.
-    Raises InvalidRequest, Unavailable.
-    """
-    for _ in range(TRIES):
-        stored = background.triggers.get(trigger)
-        if stored:
-            arm(background, stored, now)
-        else:
-            background.firings.remove(firing_name(trigger))
-        again = background.triggers.get(trigger)
-        if _written(again) == _written(stored):
-            return
-    raise Unavailable("Too many changes to this schedule at once; try again.")
-
-
 def due(trigger: BackgroundTrigger, at: int) -> bool:
     """Whether what was fired at `at` is to be run.
 
     EventBridge Scheduler fires what has a rate as soon as it is made, and again after each period.
     """
-    period = _schedule_of(trigger).every
+    period = schedule_of(trigger).every
     return not period or at >= trigger.next_at - period // 2
 
 
 def fired(trigger: BackgroundTrigger, now: int) -> BackgroundTrigger:
     """As it is once it was fired at `now`."""
     return planned(replace(trigger, last_at=max(trigger.last_at, now)), now)
-
-
-def firing_name(trigger: str) -> str:
-    """Ids are longer than the names of schedules may be."""
-    return f"trigger-{digest(trigger)}"
-
-
-def _schedule_of(trigger: BackgroundTrigger) -> Schedule:
-    return parse(trigger.schedule, trigger.timezone, trigger.created_at)
-
-
-def _written(trigger: BackgroundTrigger | None) -> tuple[int, int] | None:
-    return (trigger.created_at, trigger.version) if trigger else None
 
 
 def _steady(minutes: int, anchor: int) -> Schedule:

@@ -5,14 +5,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from cueline.doors.background_triggers.arming import put_back, remove_new, settle
 from cueline.doors.background_triggers.calls import ANY, Call, Reply, Route, trigger_id_in
 from cueline.doors.background_triggers.errors import TriggerNotFound
 from cueline.doors.background_triggers.event_body import delivered
 from cueline.doors.background_triggers.intake import Taken, take
 from cueline.doors.background_triggers.listing import ListQuery, listed
-from cueline.doors.background_triggers.schedules import planned, settle
+from cueline.doors.background_triggers.schedules import planned
 from cueline.doors.background_triggers.secrets import check_secret
 from cueline.doors.background_triggers.wire import TriggerFields, to_wire
+from cueline.doors.creation import Creation
 from cueline.doors.idempotency import digest
 from cueline.doors.shared import KEY
 from cueline.doors.strict import invalid
@@ -48,46 +50,41 @@ def fetch(call: Call) -> Fields:
 
 
 def create(call: Call) -> Fields:
-    """A repeat under its Idempotency-Key gives the trigger that it made before.
+    """A repeat gives the trigger that it made before: under its Idempotency-Key, and without one
+    within a minute, while nobody has changed that.
 
     Raises InvalidRequest, IdempotencyKeyReused, Unavailable.
     """
     asked, background, now = call.creation, call.background, call.ports.clock.now()
     given = TriggerFields.of(asked.body)
-    blank = BackgroundTrigger(
-        id=asked.own_key("trigger") or f"trigger_{call.ports.clock.id()}",
-        created_at=now,
-        updated_at=now,
-        caller=call.payer,
-        mark=asked.mark,
-    )
+    # Of one that was deleted just now, and whose id it gets, it has not the secret.
+    blank = BackgroundTrigger("", now, now, caller=call.payer, generation=now, mark=asked.mark)
     new = planned(given.of_trigger(blank), now)
     _check_agent(call.ports, given)
-    if not background.triggers.create(new):
-        found = background.triggers.get(new.id)
-        if not (found and asked.made(found.mark, found.version, now - found.created_at)):
-            raise Conflict("There is such a trigger already, or there was one just now.")
-    if new.schedule:
-        settle(background, new.id, now)
-    return {"id": new.id}
+    made = _made(background, asked, new, call.ports.clock.id())
+    if made.schedule:
+        # Also for a repeat: whoever made it may have come no further.
+        settle(background, made.id, now, lambda: remove_new(background, made, now))
+    return {"id": made.id}
 
 
 def update(call: Call) -> Fields:
     """What is left out stays as it is. Raises TriggerNotFound, InvalidRequest, Unavailable."""
     given, background, now = TriggerFields.of(call.json), call.background, call.ports.clock.now()
-    _found(background, call.trigger)
+    before = _found(background, call.trigger)
     _check_agent(call.ports, given)
 
     def to(old: BackgroundTrigger) -> BackgroundTrigger:
-        new = given.of_trigger(old)
+        nonlocal before
+        before, new = old, given.of_trigger(old)
         if new == old:
             return old
         return replace(planned(new, now) if given.reschedules else new, updated_at=now)
 
-    change(background, call.trigger, to)
+    after = change(background, call.trigger, to)
     if given.reschedules:
         # Also where nothing has changed: whoever wrote it may have come no further.
-        settle(background, call.trigger, now)
+        settle(background, after.id, now, lambda: put_back(background, before, after))
     return {"id": call.trigger}
 
 
@@ -171,6 +168,33 @@ def change(
         if background.triggers.replace(new):
             return new
     raise Unavailable("Too many changes to this trigger at once; try again.")
+
+
+def _made(
+    background: Background, asked: Creation, new: BackgroundTrigger, name: str
+) -> BackgroundTrigger:
+    """`new` under its own id, or what an earlier try of this request has made of it.
+
+    Where its id is taken by what somebody has changed since, it gets this `name`. Raises Conflict,
+    IdempotencyKeyReused.
+    """
+
+    def made_as(trigger: str) -> BackgroundTrigger | None:
+        one = replace(new, id=trigger)
+        return one if background.triggers.create(one) else None
+
+    def repeated(trigger: str) -> BackgroundTrigger | None:
+        found = background.triggers.get(trigger)
+        age = new.created_at - found.created_at if found else 0
+        return found if found and asked.made(found.mark, found.version, age) else None
+
+    own, *earlier = asked.own_keys("trigger", new.created_at)
+    there = next(filter(None, map(repeated, earlier)), None) or made_as(own) or repeated(own)
+    if not there and asked.key is None:
+        there = made_as(f"trigger_{name}")
+    if not there:
+        raise Conflict("There is such a trigger already, or there was one just now.")
+    return there
 
 
 def _found(background: Background, trigger: str) -> BackgroundTrigger:
