@@ -19,7 +19,9 @@ from cueline.log.events import (
     Event,
     Input,
     InputsFailed,
+    InputsTaken,
     InputsWithdrawn,
+    ModelCalled,
     TurnAbandoned,
     TurnBegan,
     TurnFailed,
@@ -342,6 +344,54 @@ def test_what_its_host_has_left_waits_again(office: Office, end: Event) -> None:
     assert office.progress(offset).status == "queued"
     office.deliver()
     assert office.progress(offset).status == "succeeded"
+
+
+def called(cost: int) -> ModelCalled:
+    return ModelCalled(turn="t", model="m", input_tokens=10, output_tokens=1, cost=cost)
+
+
+def test_one_that_steers_runs_from_when_it_is_taken_along(office: Office) -> None:
+    first = office.run("first")
+    begun_by_hand(office, first)
+    second = office.run("second", policy="steer")
+    append(office, called(7))
+    assert office.progress(second).status == "queued"
+    office.clock.sleep(3)
+    append(office, InputsTaken(turn="t", inputs=(second,)))
+    taken_at = office.clock.now()
+    office.clock.sleep(3)
+    append(office, called(5))
+    steers = office.progress(second)
+    assert (steers.status, steers.attempts, steers.started_at) == ("running", 1, taken_at)
+    assert (steers.cost, steers.tokens) == (5, 11), "of the calls that were for it"
+    append(office, Answered(turn="t", inputs=(first, second), text="Done."))
+    done = office.progress(second)
+    assert (done.status, done.text, done.attempts, done.cost) == ("succeeded", "Done.", 1, 5)
+    assert office.progress(first).cost == 12
+
+
+def test_one_that_was_taken_along_waits_with_what_is_tried_again(office: Office) -> None:
+    first = office.run("first")
+    begun_by_hand(office, first)
+    started_at = office.clock.now()
+    second = office.run("second", policy="steer")
+    why = "The provider is busy."
+    until = started_at + 5_000
+    append(
+        office,
+        InputsTaken(turn="t", inputs=(second,)),
+        called(5),
+        TurnPostponed(turn="t", until=until, code="model_rate_limited", message=why),
+    )
+    waits = office.progress(second)
+    assert (waits.status, waits.attempts, waits.cost) == ("queued", 1, 5)
+    assert (waits.code, waits.message, waits.retryable) == ("model_rate_limited", why, True)
+    assert waits.started_at == started_at
+    office.after(PATIENT)
+    office.after(1)
+    done = office.progress(second)
+    assert (done.status, done.attempts, done.code) == ("succeeded", 2, "")
+    assert done.started_at == started_at
 
 
 def test_a_text_that_is_hidden_is_not_shown(office: Office) -> None:

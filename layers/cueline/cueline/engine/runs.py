@@ -16,6 +16,7 @@ from cueline.log.events import (
     Event,
     Input,
     InputsFailed,
+    InputsTaken,
     InputsWithdrawn,
     ModeChanged,
     ModelCalled,
@@ -43,6 +44,8 @@ dead       with something that may pass, or its processes died, as often as that
 """
 OVER = ("succeeded", "failed", "cancelled", "dead")
 _DIED = ("turn_abandoned", "not_worked_off")
+_TAKEN = (TurnBegan, AsideBegan, InputsTaken)
+"""A turn begins with its inputs, or takes them along: from then on its calls are for them too."""
 _LEFT = (TurnAbandoned, TurnHandedOver, TurnPostponed)
 """Ends of turns after which what they had taken waits again."""
 
@@ -92,7 +95,7 @@ def _progress(seen: Sequence[Recorded], offset: int, now: State) -> Progress:
     retryable = False
     for one in seen:
         event = one.event
-        if isinstance(event, TurnBegan | AsideBegan) and offset in event.inputs:
+        if isinstance(event, _TAKEN) and offset in event.inputs:
             turns[event.turn] = one.created_at
             status = "running"
         turn = getattr(event, "turn", "")
