@@ -57,6 +57,20 @@ def test_a_contact_has_what_it_was_made_with(ask4: Ask, clock: FakeClock) -> Non
     assert UUID(contact).version == 5
 
 
+def test_a_name_may_join_its_letters_and_a_space_is_a_space(ask4: Ask) -> None:
+    contact = id_of(
+        ask4, "create", name="\u0639\u0644\u06cc\u200c\u0631\u0636\u0627\xa0Lee", phone="+49\t1"
+    )
+    assert fetched(ask4, contact)["name"] == "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627 Lee"
+    assert fetched(ask4, contact)["phone"] == "+49 1"
+    assert (
+        id_of(ask4, "ensure", name="\u0639\u0644\u06cc\u200c\u0631\u0636\u0627 Lee", phone="+49 1")
+        == contact
+    )
+    ask4("POST", f"{CONTACTS}/{contact}/update", {"name": "Ann\u202fLee"})
+    assert fetched(ask4, contact)["name"] == "Ann Lee"
+
+
 def test_who_has_only_a_name_is_somebody_new_each_time(ask4: Ask) -> None:
     one, other = (id_of(ask4, "create", name="Zoë") for _ in range(2))
     assert one != other
@@ -124,6 +138,7 @@ def test_a_repeat_under_an_idempotency_key_gives_the_same_contact(
         ({"name": " "}, "name: must not be empty"),
         ({"name": "x" * 501}, "name"),
         ({"phone": "1\n2"}, "phone"),
+        ({"name": "Zoë\x85"}, "name"),
         ({"nick": "a\0"}, "nick: must not contain control characters"),
         ({"meta": []}, "meta: must be an object"),
         ({"verifiedAt": "now"}, "verifiedAt: must be an integer"),

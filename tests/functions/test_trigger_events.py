@@ -334,6 +334,38 @@ def test_another_agent_begins_anew(ask4: Ask) -> None:
     assert conversation(ask4, trigger, body).startswith("b.")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627",
+        "नेपा\u200dल",
+        "👩\u200d💻 Ann",
+        "Ann\u2019s",
+        "\u2068Ann\u2069",
+    ],
+)
+def test_a_name_is_taken_as_people_write_it(ask4: Ask, ports: Ports, name: str) -> None:
+    taken(ask4, made(ask4), {"contact": {"name": name, "phone": "1"}})
+    [customer] = ports.customers.all()
+    assert customer.name == name
+
+
+@pytest.mark.parametrize("space", ["\t", "\xa0", "\u202f", "\u2007"])
+def test_a_space_is_a_space_however_it_was_pasted(ask4: Ask, ports: Ports, space: str) -> None:
+    trigger = made(ask4)
+    given = {"name": f"Ann{space}Lee", "phone": f"+49{space}170 1{space}"}
+    first = taken(ask4, trigger, {"contact": given})
+    second = taken(ask4, trigger, {"contact": {"name": "Ann Lee", "phone": "+49 170 1"}})
+    assert first["conversationId"] == second["conversationId"]
+    [customer] = ports.customers.all()
+    assert (customer.name, customer.metadata) == ("Ann Lee", {"phone": "+49 170 1"})
+
+
+def test_half_a_character_in_a_query_is_no_name(ask4: Ask) -> None:
+    answer = sent(ask4, made(ask4), query={"contact.name": "\ud800", "contact.phone": "1"})
+    assert "contact.name" in refused(answer, 400, "BAD_REQUEST")
+
+
 def test_a_contact_is_remembered_with_the_session(ask4: Ask, ports: Ports) -> None:
     trigger = made(ask4)
     person = {"name": "Ann", "email": "ann@example.com", "phone": "+49 1"}
@@ -366,6 +398,9 @@ def test_who_has_only_a_name_is_nobody_in_particular(ask4: Ask, ports: Ports) ->
         ({"email": "a b@example.com"}, "contact.email"),
         ({"name": "x" * 501}, "contact.name"),
         ({"phone": "1\n2"}, "contact.phone"),
+        ({"name": "Ann\x1b[2J"}, "contact.name"),
+        ({"name": "An\x85n"}, "contact.name"),
+        ({"name": "Ann\x7f"}, "contact.name"),
     ],
 )
 def test_what_no_contact_can_have_is_refused(

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from cueline.doors.background_triggers import conversations
 from cueline.doors.background_triggers.calls import Call, Reply, Route
 from cueline.doors.background_triggers.errors import ContactNotFound
-from cueline.doors.background_triggers.event_body import Contact, contact_of
+from cueline.doors.background_triggers.event_body import Contact, contact_of, spaced
 from cueline.doors.background_triggers.listing import Fields, ListQuery, listed
 from cueline.doors.creation import Creation
 from cueline.doors.shared import MAX_ECHO
@@ -38,6 +38,8 @@ def _text(value: str) -> str:
 
 Text = Annotated[str, AfterValidator(_text)]
 """May be empty, which takes away what is there."""
+Line = Annotated[Text, AfterValidator(spaced)]
+"""As it is told of whoever sends an event: the same one is the same contact."""
 ShortText = Annotated[str, Field(max_length=500), AfterValidator(_text)]
 
 
@@ -46,9 +48,9 @@ class ContactFields(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, defer_build=True)
 
-    name: Text | None = None
-    email: Text | None = None
-    phone: Text | None = None
+    name: Line | None = None
+    email: Line | None = None
+    phone: Line | None = None
     nick: ShortText | None = None
     preferences: Text | None = None
     description: Text | None = None

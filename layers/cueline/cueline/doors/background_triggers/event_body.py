@@ -22,6 +22,9 @@ NOTHING = "(an event without a body)"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
+_NO_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_SPACE = re.compile(r"[\t\xa0\u2007\u202f]")
+"""What people paste, and mean a space by."""
 _LONGEST = {"name": 500, "email": 254, "phone": 50}
 
 
@@ -120,19 +123,24 @@ def delivery_key(trigger: str, headers: Mapping[str, str]) -> str:
     return digest("delivery", trigger, name, headers[name])
 
 
+def spaced(text: str) -> str:
+    """With a space for each tab and each space that does not break, as contacts have it."""
+    return _SPACE.sub(" ", text)
+
+
 def contact_of(given: Mapping[str, str]) -> Contact:
     """Raises InvalidRequest for what no contact can have."""
+    told = {name: spaced(given.get(name, "")) for name in _LONGEST}
     wrong = {
-        f"contact.{name}": f"must be up to {longest} printable characters"
+        f"contact.{name}": f"must be up to {longest} characters, without control characters"
         for name, longest in _LONGEST.items()
-        if len(given.get(name, "")) > longest or not given.get(name, "").isprintable()
+        if len(told[name]) > longest or _NO_NAME.search(told[name])
     }
-    email = given.get("email", "")
-    if email and not _EMAIL.fullmatch(email):
+    if told["email"] and not _EMAIL.fullmatch(told["email"]):
         wrong["contact.email"] = "must be an e-mail address"
     if wrong:
         raise invalid(wrong)
-    return Contact(given.get("name", ""), email, given.get("phone", ""))
+    return Contact(**told)
 
 
 def _object(raw: bytes) -> dict[str, Any] | None:
