@@ -290,6 +290,17 @@ def test_a_key_is_free_again_after_a_day(background: Background) -> None:
     assert claim(TRIGGER.id, "k", OTHER, "s3", NOW + 2 * DELIVERED - 1) == "s2"
 
 
+def test_it_is_known_when_a_key_was_delivered_first(background: Background) -> None:
+    deliveries = background.deliveries
+    assert deliveries.claimed_at(TRIGGER.id, "k", NOW) == 0
+    deliveries.claim(TRIGGER.id, "k", BODY, "s1", NOW)
+    deliveries.claim(TRIGGER.id, "k", BODY, "s1", NOW + 5)
+    assert deliveries.claimed_at(TRIGGER.id, "k", NOW + DELIVERED - 1) == NOW
+    assert deliveries.claimed_at(TRIGGER.id, "k", NOW + DELIVERED) == 0
+    assert deliveries.claimed_at(TRIGGER.id, "l", NOW) == 0
+    assert deliveries.claimed_at("trg_2", "k", NOW) == 0
+
+
 # --- runs ----------------------------------------------------------------------------------------
 
 

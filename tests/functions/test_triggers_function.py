@@ -509,6 +509,25 @@ def test_who_invokes_the_same_within_a_minute_asks_again(ask4: Ask, clock: FakeC
     assert ask4("POST", f"{TRIGGERS}/{trigger}/invoke", {}).json["runId"] != first.json["runId"]
 
 
+def test_a_retry_of_an_invoke_may_cross_the_minute(
+    ask4: Ask, background: Background, clock: FakeClock
+) -> None:
+    trigger = made(ask4)
+
+    def invoked(seconds: float) -> str:
+        clock.ms += round(1000 * seconds)
+        return str(ask4("POST", f"{TRIGGERS}/{trigger}/invoke", {}).json["runId"])
+
+    clock.ms += MINUTE - clock.ms % MINUTE
+    first = invoked(59.9)
+    assert invoked(0.3) == first
+    assert invoked(59.6) == first
+    second = invoked(0.1)
+    assert second != first
+    assert invoked(0.1) == second
+    assert len(background.runs.list(trigger, 10, None)) == 2
+
+
 def test_a_paused_trigger_is_not_invoked(ask4: Ask) -> None:
     trigger = made(ask4, paused=True)
     answer = ask4("POST", f"{TRIGGERS}/{trigger}/invoke", {})

@@ -148,6 +148,9 @@ class Deliveries(Protocol):
         `key` and `body` are digests. Raises IdempotencyKeyReused for another body.
         """
 
+    def claimed_at(self, trigger: str, key: str, now: int) -> int:
+        """When the first delivery came, in ms since 1970; 0 where there was none."""
+
 
 class Firings(Protocol):
     """Schedules of triggers: each sends `message` to the intake queue whenever its time comes."""

@@ -10,6 +10,7 @@ from cueline.adapters.dynamodb.background_items import (
     FIRST_RUN,
     TRIGGERS,
     body_in,
+    delivery_key,
     delivery_to_item,
     kept_to_item,
     run_from_item,
@@ -25,7 +26,7 @@ from cueline.adapters.dynamodb.background_items import (
 from cueline.adapters.dynamodb.conflicts import FREE, UNCHANGED, ConditionFailed, put, settled
 from cueline.adapters.dynamodb.items import Item, number, sk_of, text
 from cueline.adapters.dynamodb.query import all_listed, between
-from cueline.adapters.trigger_texts import checked_before, is_name
+from cueline.adapters.trigger_texts import DELIVERED, checked_before, is_name
 from cueline.engine.background import BackgroundTrigger, Kept, Run
 from cueline.engine.ports import WHOLE, Clock, Part
 from cueline.errors import IdempotencyKeyReused, Unavailable
@@ -129,6 +130,10 @@ class DynamoDeliveries:
         if body_in(there) != body:
             raise IdempotencyKeyReused
         return session_key_in(there)
+
+    def claimed_at(self, trigger: str, key: str, now: int) -> int:
+        item = _item(self._client, self._table, delivery_key(trigger, key))
+        return until_in(item) - DELIVERED if item and until_in(item) > now else 0
 
 
 def _item(client: "DynamoDBClient", table: str, key: dict[str, Item] | None) -> Item | None:

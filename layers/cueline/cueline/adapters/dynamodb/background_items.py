@@ -12,7 +12,7 @@ or of what names a delivery. Both expire at `expires_at`, in ms: the table remov
 
 | access pattern                         | index     | condition                               |
 |----------------------------------------|-----------|-----------------------------------------|
-| trigger, run                           | table     | Get                                     |
+| trigger, run, when a delivery came     | table     | Get                                     |
 | change one                             | table     | Put where it has the version before     |
 | a trigger's runs, newest first         | table     | sk in X#, below X#<before>, backwards   |
 | take a run down                        | table     | Put where the key is free               |
@@ -123,11 +123,15 @@ def kept_to_item(kept: Kept) -> dict[str, Item]:
     }
 
 
+def delivery_key(trigger: str, key: str) -> dict[str, Item]:
+    return key_of(f"delivery#{checked(trigger)}#{key}", "DELIVERY")
+
+
 def delivery_to_item(
     trigger: str, key: str, body: str, session_key: str, now: int
 ) -> dict[str, Item]:
     return {
-        **key_of(f"delivery#{checked(trigger)}#{key}", "DELIVERY"),
+        **delivery_key(trigger, key),
         "body": text(body),
         "session_key": text(session_key),
         **_until(now + DELIVERED),

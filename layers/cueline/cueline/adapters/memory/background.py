@@ -118,6 +118,11 @@ class MemoryDeliveries:
             raise IdempotencyKeyReused
         return found[1]
 
+    def claimed_at(self, trigger: str, key: str, now: int) -> int:
+        with self._lock:
+            found = self._rows.get((trigger, key))
+        return found[2] - DELIVERED if found and found[2] > now else 0
+
 
 class MemoryFirings:
     """`made` has (expression, timezone, message) by name."""
