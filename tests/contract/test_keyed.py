@@ -9,7 +9,7 @@ from cueline.engine.ports import Ports
 from cueline.errors import TooLarge, Unavailable
 from cueline.log.events import Event, Input, SessionDeleted
 from cueline.log.fold import reduce
-from cueline.log.segment import MAX_BYTES, Head, Keyed, Segment
+from cueline.log.segment import MAX_BYTES, NOWHERE, Head, Keyed, Segment
 from cueline.log.state import State
 from tests.contract.backends import (
     SESSION,
@@ -185,6 +185,47 @@ def test_an_input_too_large_leaves_no_key(backend: Backend) -> None:
     assert append(backend.ports, KEY, "short") is None
 
 
+# --- keys without an input -----------------------------------------------------------------------
+
+
+def test_under_a_key_that_was_claimed_nothing_is_taken_in(ports: Ports) -> None:
+    nothing = Keyed(KEY, "b1", NOWHERE)
+    assert ports.log.claim(SESSION, 5, nothing) == nothing
+    assert ports.log.claim(SESSION, 5, Keyed(KEY, "b2", NOWHERE)) == nothing
+    assert ports.log.keyed(SESSION, 5, KEY) == nothing
+    assert append(ports, KEY, "late") == nothing
+    assert append(ports, OTHER, "other") is None
+    assert texts(ports) == ["other"]
+
+
+def test_a_key_that_has_an_input_is_not_claimed(ports: Ports) -> None:
+    append(ports, KEY, "one")
+    assert ports.log.claim(SESSION, 5, Keyed(KEY, "b1", NOWHERE)) == Keyed(KEY, "b1", 0)
+    assert ports.log.keyed(SESSION, 5, KEY) == Keyed(KEY, "b1", 0)
+
+
+def test_a_claimed_key_is_free_after_a_day_too(backend: Backend) -> None:
+    ports = backend.ports
+    ports.log.claim(SESSION, 5, Keyed(KEY, "b1", NOWHERE))
+    backend.clock.ms += DAY + 1000
+    assert ports.log.keyed(SESSION, 5, KEY) is None
+    again = Keyed(KEY, "b2", NOWHERE)
+    assert ports.log.claim(SESSION, 5, again) == again
+
+
+@pytest.mark.parametrize("loss", ["repeated", "cut"])
+def test_who_claims_again_because_the_answer_was_lost_hears_the_same(
+    backend: Backend, loss: Loss
+) -> None:
+    nothing = Keyed(KEY, "b1", NOWHERE)
+    try:
+        claimed = backend.losing(loss, lambda: backend.ports.log.claim(SESSION, 5, nothing))
+        assert claimed == nothing
+    except Unavailable:
+        assert loss == "cut"
+    assert backend.ports.log.claim(SESSION, 5, nothing) == nothing
+
+
 # --- at once -------------------------------------------------------------------------------------
 
 
@@ -198,6 +239,26 @@ def test_of_twenty_with_one_key_one_writes_and_all_hear_of_it(
     assert answers.count(None) == 1
     assert answers.count(Keyed(KEY, "b1", 0)) == 19
     assert len(texts(ports)) == 1
+
+
+def test_of_many_who_claim_a_key_or_append_under_it_all_hear_the_same(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    atomic_calls(monkeypatch)
+    ports = backend.ports
+    heard: list[int] = []
+
+    def work(n: int) -> None:
+        if n % 2:
+            heard.append(ports.log.claim(SESSION, 5, Keyed(KEY, "b1", NOWHERE)).offset)
+        else:
+            found = append(ports, KEY, str(n))
+            heard.append(found.offset if isinstance(found, Keyed) else 0)
+
+    in_threads(work)
+    assert len(heard) == 20
+    assert len({*heard}) == 1
+    assert len(texts(ports)) == heard[0] + 1
 
 
 def test_twenty_with_keys_of_their_own_stay_dense(
@@ -231,6 +292,8 @@ def test_a_keyed_append_is_one_call_and_so_is_a_look_at_a_key(table: Backend) ->
     assert table.calls == ["TransactWriteItems", "GetItem"]
     ports.log.append(SESSION, 5, segment(Head(5, 1, State()), say("y")))
     assert table.calls[2:] == ["PutItem"]
+    ports.log.claim(SESSION, 5, Keyed(OTHER, "b1", NOWHERE))
+    assert table.calls[3:] == ["PutItem"]
 
 
 def test_keys_are_not_read_with_the_tail_and_hold_no_content(table: Backend) -> None:

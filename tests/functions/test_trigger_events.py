@@ -23,7 +23,7 @@ from cueline.doors.background_triggers.intake import Taken, take
 from cueline.doors.body import check_text
 from cueline.engine import sessions
 from cueline.engine.agent import Agent
-from cueline.engine.append import Writer
+from cueline.engine.append import IdempotencyKey, Writer
 from cueline.engine.background import Background, BackgroundTrigger, TriggerPolicy
 from cueline.engine.modes import change_mode
 from cueline.engine.ports import Ports, WakeUp
@@ -587,6 +587,37 @@ def test_deliveries_of_two_triggers_have_nothing_to_do_with_one_another(ask4: As
     assert taken(ask4, made(ask4), {"text": "two"}, headers=key) != first
 
 
+def test_what_was_skipped_stays_skipped_however_often_it_is_sent(
+    ask4: Ask, ports: Ports, background: Background
+) -> None:
+    trigger, body = made(ask4, policy="skip"), {"session": "s"}
+    session = taken(ask4, trigger, body)["conversationId"]
+    key = {"idempotency-key": "k1"}
+    skipped = sent(ask4, trigger, body, headers=key)
+    assert skipped.json["status"] == "skipped"
+    assert "x-replayed" not in skipped.headers
+    for policy in ("skip", "enqueue"):
+        again = sent(ask4, trigger, body, headers=key)
+        assert (again.json, again.headers["x-replayed"]) == (skipped.json, "true")
+        if policy == "skip":
+            begin(ports, session)
+            finish(ports, session)
+            ask4("POST", f"{TRIGGERS}/{trigger}/update", {"policy": "enqueue"})
+    other = sent(ask4, trigger, {"session": "s", "text": "Other."}, headers=key)
+    refused(other, 409, "CONFLICT")
+    assert len(inputs(ports, session)) == len(background.runs.list(trigger, 10, None)) == 1
+
+
+def test_what_was_refused_may_be_taken_in_when_it_is_sent_again(ask4: Ask, ports: Ports) -> None:
+    trigger, body = made(ask4, policy="reject"), {"session": "s"}
+    session = taken(ask4, trigger, body)["conversationId"]
+    key = {"idempotency-key": "k1"}
+    refused(sent(ask4, trigger, body, headers=key), 409, "CONFLICT")
+    begin(ports, session)
+    finish(ports, session)
+    assert taken(ask4, trigger, body, headers=key)["status"] == "queued"
+
+
 def test_a_delivery_finds_its_session_though_the_trigger_goes_on_with_another(
     ask4: Ask, ports: Ports, clock: FakeClock
 ) -> None:
@@ -674,6 +705,52 @@ def test_of_those_that_are_skipped_beside_another_one_is_taken(backend: Backend)
     assert sorted(t.status for t in done) == ["queued", *["skipped"] * 5]
     assert len(all_inputs(backend.ports)) == 1
     assert len(backend.background.runs.list("t", 10, None)) == 1
+
+
+def test_one_that_is_taken_in_as_it_is_to_be_skipped_is_not(backend: Backend) -> None:
+    """It came twice at once, and the turn that was in its way ended between the two looks."""
+    first = intake(backend, replace(EVENT, session="s"), policy="skip")
+    one = replace(EVENT, session="s", key="k", digest="d")
+    ports = backend.ports
+    others: list[Taken] = []
+
+    class Late(_Mortal):
+        def __getattr__(self, name: str) -> Any:
+            if name == "claim" and not others:
+                begin(ports, first.conversation)
+                finish(ports, first.conversation)
+                others.append(intake(backend, one, policy="skip"))
+            return getattr(self._port, name)
+
+    late = replace(ports, log=Late(ports.log, (), Life(0)))
+    mine = intake(backend, one, policy="skip", ports=late)
+    assert others[0].status == mine.status == "queued"
+    assert mine.run == others[0].run
+    assert mine.repeated
+    assert len(all_inputs(ports)) == 2
+
+
+def test_one_that_is_skipped_as_it_is_to_be_taken_in_is_not_taken_in(backend: Backend) -> None:
+    ports = backend.ports
+    session = intake(backend, replace(EVENT, session="s")).conversation
+    begin(ports, session)
+    finish(ports, session)
+    declined: list[bool] = []
+
+    class Late(_Mortal):
+        def __getattr__(self, name: str) -> Any:
+            if name == "append" and not declined:
+                other = Writer(ports.log, ports.clock, session, "")
+                incarnation = ports.log.tail(session).head.incarnation
+                declined.append(other.decline(incarnation, IdempotencyKey("k", "d")))
+            return getattr(self._port, name)
+
+    late = replace(ports, log=Late(ports.log, (), Life(0)))
+    one = replace(EVENT, session="s", key="k", digest="d")
+    mine = intake(backend, one, policy="skip", ports=late)
+    assert declined == [True]
+    assert (mine.status, mine.run, mine.repeated) == ("skipped", None, True)
+    assert len(all_inputs(ports)) == 1
 
 
 class Died(BaseException):

@@ -7,7 +7,7 @@ from cueline.engine.ports import Clock, Ports
 from cueline.errors import IdempotencyKeyReused, SessionNotFound, Unavailable
 from cueline.log.events import Event, Input
 from cueline.log.fold import reduce
-from cueline.log.segment import Head, Keyed, Log, Segment, Session
+from cueline.log.segment import NOWHERE, Head, Keyed, Log, Segment, Session
 from cueline.log.state import State
 
 LIFETIME = 900
@@ -48,6 +48,14 @@ class Writer:
         """The offset that the key stands for, if any; raises IdempotencyKeyReused."""
         keyed = self.log.keyed(self.session, incarnation, key.key) if key else None
         return _offset(keyed, key) if keyed else None
+
+    def decline(self, incarnation: int, key: IdempotencyKey) -> bool:
+        """Nothing will ever come of what has this key; False where something has already.
+
+        Who has it is told NOWHERE as its offset. Raises IdempotencyKeyReused.
+        """
+        nothing = Keyed(key.key, key.body, NOWHERE)
+        return _offset(self.log.claim(self.session, incarnation, nothing), key) == NOWHERE
 
     def append(
         self, head: Head, build: Build, key: IdempotencyKey | None = None

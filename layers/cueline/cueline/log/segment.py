@@ -91,6 +91,10 @@ def record(
     )
 
 
+NOWHERE = -1
+"""The offset of a key whose input is not taken in, and never will be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Keyed:
     """What an idempotency key stands for in one session, for a day at least."""
@@ -100,7 +104,7 @@ class Keyed:
     body: str
     """A digest of the body: the same key with another one is refused."""
     offset: int
-    """Of the input."""
+    """Of the input, or NOWHERE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +239,12 @@ class Log(Protocol):
 
     def keyed(self, session: str, incarnation: int, key: str) -> Keyed | None:
         """What the key stands for; None where it is free, or has expired. One item is read."""
+
+    def claim(self, session: str, incarnation: int, keyed: Keyed) -> Keyed:
+        """What the key stands for: where it is free that is `keyed`, which is written by itself.
+
+        Of all who claim it, or append under it, at once one succeeds, and the others hear of that.
+        """
 
     def segment(
         self, session: str, incarnation: int, at: int, *, lags: bool = False

@@ -34,7 +34,7 @@ of its id) that has it for a list of all.
 |-------------------------------------------|---------------|------------------------------------|
 | tail: META, then segments, newest first   | table         | sk from E# to META, backwards      |
 | read: events after an offset              | table         | sk from E#<inc>#<after - 15>       |
-| append                                    | table         | Put where the key is free          |
+| append, or take a key for nothing         | table         | Put where the key is free          |
 | mark or annotate an event                 | table         | Update where both are as read      |
 | append a keyed input                      | table         | both Puts, in one transaction      |
 | what was appended next, or under a key    | table         | Get                                |

@@ -34,6 +34,7 @@ from cueline.adapters.expiry import keyed_until
 from cueline.adapters.marks import annotated
 from cueline.adapters.sizes import check_noted
 from cueline.engine.ports import Clock
+from cueline.errors import Unavailable
 from cueline.log.events import Mark, Recorded
 from cueline.log.segment import MAX_EVENTS, Head, Keyed, Segment, Tail
 from cueline.log.state import State
@@ -143,6 +144,16 @@ class DynamoLog:
         found = answer.get("Item")
         fresh = found and expires_in(found) > self._clock.now() // 1000
         return keyed_from_item(found) if found and fresh else None
+
+    def claim(self, session: str, incarnation: int, keyed: Keyed) -> Keyed:
+        put = self._key(session, incarnation, keyed, self._clock.id())
+        try:
+            settled(self._clock, lambda: self._client.put_item(**put))
+        except ConditionFailed as failed:
+            if not (found := failed.reasons[0].item):
+                raise Unavailable("DynamoDB does not say what is there.") from failed
+            return keyed_from_item(found)
+        return keyed
 
     def segment(
         self, session: str, incarnation: int, at: int, *, lags: bool = False

@@ -209,7 +209,7 @@ def beats_in(item: Item) -> int:
 def keyed_to_item(
     session: str, incarnation: int, keyed: Keyed, attempt: str, until: int
 ) -> dict[str, Item]:
-    """`attempt` is that of the input's segment. It expires at `until`, in seconds."""
+    """`attempt` is that of its segment, where it has one. It expires at `until`, in seconds."""
     return {
         **key_of(session, keyed_sk(incarnation, keyed.key)),
         "body": text(keyed.body),

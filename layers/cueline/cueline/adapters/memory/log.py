@@ -60,6 +60,15 @@ class MemoryLog:
             taken = self._taken(session, incarnation, key)
         return taken.keyed if taken else None
 
+    def claim(self, session: str, incarnation: int, keyed: Keyed) -> Keyed:
+        with self._store.lock:
+            if taken := self._taken(session, incarnation, keyed.key):
+                return taken.keyed
+            keys = self._store.keyed.setdefault(session, {})
+            until = keyed_until(self._clock.now())
+            keys[incarnation, keyed.key] = Taken(keyed, self._clock.id(), until)
+        return keyed
+
     def _taken(self, session: str, incarnation: int, key: str) -> Taken | None:
         taken = self._store.keyed.get(session, {}).get((incarnation, key))
         return taken if taken and taken.until > self._clock.now() // 1000 else None

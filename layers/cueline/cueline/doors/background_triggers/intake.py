@@ -29,7 +29,7 @@ from cueline.errors import (
     Unavailable,
 )
 from cueline.log.events import Input
-from cueline.log.segment import GUEST, Session, Tail
+from cueline.log.segment import GUEST, NOWHERE, Session, Tail
 from cueline.log.triggers import Participant
 
 DAY = 86_400_000
@@ -221,9 +221,14 @@ class _Intake:
             arrival = Arrival(self._input(), queues=not refusing, alone=refusing, key=key)
             accepted = accept(self.ports, writer, tail, arrival, self.lease, hosts=False)
         except TurnRunning:
-            if self.trigger.policy == "skip":
-                return Taken(None, "skipped", session.id)
-            raise
+            if self.trigger.policy != "skip":
+                raise
+            # Kept under its key, so that a repeat hears the same, though no turn is open by then.
+            if key and not writer.decline(tail.head.incarnation, key):
+                return self._told(session, self.ports.log.tail(session.id))
+            return Taken(None, "skipped", session.id)
+        if accepted.offset == NOWHERE:
+            return Taken(None, "skipped", session.id, repeated=True)
         run = self._run(session, accepted)
         self.background.runs.put(run)
         self.ports.sessions.touch(session, self.ports.clock.now())
