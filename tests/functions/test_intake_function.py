@@ -13,6 +13,7 @@ from cueline import bootstrap
 from cueline.doors.background_triggers.arming import firing_name, settle
 from cueline.engine import sessions
 from cueline.engine.background import Run
+from cueline.errors import Unavailable
 from cueline.log.events import Answered, Input
 from functions.intake import app
 from local.template import ROOT
@@ -444,6 +445,40 @@ def test_what_comes_once_comes_when_it_was_last_set_for(desk: Desk, send: Send) 
     assert runs(desk) == []
     assert send(fires("2025-06-15T15:30:00Z"))
     assert (len(runs(desk)), desk.trigger().next_at) == (1, 0)
+
+
+# --- moved back from the dead letters ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "times"),
+    [
+        ({"trigger": "t1", "text": "hi", "id": "order-42"}, 1),
+        ({"trigger": "t1", "text": "hi", "scheduled_at": "2025-06-15"}, 1),
+        (on_bus({"trigger": "t1", "text": "hi"}), 1),
+        (fires(), 1),
+        # It may be a second one that says the same.
+        ({"trigger": "t1", "text": "hi"}, 2),
+    ],
+    ids=["id", "scheduled_at", "bus", "schedule", "none"],
+)
+def test_what_says_which_it_is_can_be_moved_back(
+    scheduled: Desk, send: Send, monkeypatch: pytest.MonkeyPatch, body: dict[str, Any], times: int
+) -> None:
+    def away(*_: object) -> None:
+        raise Unavailable("DynamoDB is busy.")
+
+    with monkeypatch.context() as busy:
+        busy.setattr(type(scheduled.background.runs), "put", away)
+        assert not any(send(body, "m1") for _ in range(3))
+    assert send(body, "another id of SQS")
+    asked = [
+        recorded.event
+        for session in scheduled.ports.sessions.all()
+        for recorded in scheduled.ports.log.read(session.id, session.incarnation, -1, 100)
+        if isinstance(recorded.event, Input)
+    ]
+    assert len(asked) == times
 
 
 # --- stopped half way ----------------------------------------------------------------------------

@@ -8,7 +8,9 @@
 A message that is delivered again, or put there twice by what promises no better, is one event: it
 is known by `id`, else by the time `scheduled_at`, else by the id of the bus's event, else by its
 own. A message whose event cannot be taken in raises: it comes again, and lies in the queue's
-dead-letter queue in the end, from where it can be sent again once that is mended.
+dead-letter queue in the end, from where it can be moved back once that is mended. What is known
+by its message's id only is another event then, since SQS gives it a new one; nothing else tells it
+from a second message that says the same, and is meant.
 """
 
 import json
