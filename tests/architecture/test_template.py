@@ -578,6 +578,41 @@ def test_a_wake_up_outlives_its_worker() -> None:
     assert failed["MessageRetentionPeriod"] >= queue["MessageRetentionPeriod"]
 
 
+def test_a_function_goes_on_though_what_it_sends_leads_back_to_it(
+    expanded: dict[str, Any],
+) -> None:
+    """Lambda stops a chain of messages at the 17th time that it comes to a function, as if it never
+    ended. A session's wake-ups are such a chain for as long as it is busy. Lambda follows queues
+    only, of what there is here; a stream or a schedule begins another chain."""
+    leads: dict[str, set[str]] = {}
+    for mapping in of_type(expanded, "AWS::Lambda::EventSourceMapping").values():
+        source = mapping["Properties"]["EventSourceArn"]["Fn::GetAtt"][0]
+        leads.setdefault(source, set()).add(mapping["Properties"]["FunctionName"]["Ref"])
+    for name, queue in of_type(expanded, "AWS::SQS::Queue").items():
+        if redrive := queue["Properties"].get("RedrivePolicy"):
+            leads.setdefault(name, set()).add(redrive["deadLetterTargetArn"]["Fn::GetAtt"][0])
+    functions = of_type(expanded, "AWS::Lambda::Function")
+    for name in functions:
+        may = statements_in(expanded["Resources"][f"{name}Role"])
+        queues = [one["Resource"] for one in may if "sqs:SendMessage" in one["Action"]]
+        leads[name] = {queue["Fn::GetAtt"][0] for queue in queues}
+
+    def reached(start: str) -> set[str]:
+        found: set[str] = set()
+        left = [start]
+        while left:
+            new = leads.get(left.pop(), set()) - found
+            found |= new
+            left += new
+        return found
+
+    back = {name for name in functions if name in reached(name)}
+    assert back == {"WorkerFunction", "FailuresFunction"}
+    allowed = {n for n, one in functions.items() if "RecursiveLoop" in one["Properties"]}
+    assert allowed == back
+    assert all(functions[name]["Properties"]["RecursiveLoop"] == "Allow" for name in back)
+
+
 def test_an_event_outlives_the_function_that_takes_it_in(expanded: dict[str, Any]) -> None:
     queue, failed = (
         of_type(expanded, "AWS::SQS::Queue")[name]["Properties"]
