@@ -108,7 +108,8 @@ def build(target: Path, log: Path) -> None:
 def deploy(built: Path, endpoint: str, parameters: Mapping[str, str], log: Path) -> None:
     storage = client("s3", endpoint)
     storage.create_bucket(Bucket=BUCKET)
-    overrides = [override(name, value) for name, value in parameters.items() if value]
+    given = {**template.defaults(template.load()), **parameters}
+    overrides = [override(name, value) for name, value in given.items()]
     _sam(
         [
             "deploy",

@@ -6,6 +6,7 @@ are JSON behind it, as `make deploy LIMITS='{...}'` has them in the environment.
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ JSON_PARAMETERS = {
     "LIMITS": "Limits",
 }
 """Environment variable -> parameter of the template."""
+EMPTIED = re.compile(r"[A-Za-z]+=")
 
 
 def override(name: str, value: str) -> str:
@@ -51,7 +53,9 @@ def main() -> int:
     except StartError as error:
         print(error, file=sys.stderr)
         return 1
-    command = [*sys.argv[1:], *(override(name, value) for name, value in given.items())]
+    # SAM takes no bare `Name=`, by which a parameter is emptied.
+    plain = [f'{word}""' if EMPTIED.fullmatch(word) else word for word in sys.argv[1:]]
+    command = [*plain, *(override(name, value) for name, value in given.items())]
     return subprocess.run(command, check=False).returncode
 
 

@@ -37,6 +37,11 @@ def stage(template: dict[str, Any]) -> str:
     return name
 
 
+def defaults(template: dict[str, Any]) -> dict[str, str]:
+    """Of every parameter. SAM uses the last deployment's value of one that it is not given."""
+    return {name: str(one["Default"]) for name, one in template["Parameters"].items()}
+
+
 def functions(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {
         name: resource

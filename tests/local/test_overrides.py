@@ -4,9 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from local import deployment, template
 from local.overrides import JSON_PARAMETERS, json_parameter, override
 from local.processes import StartError
 from local.template import ROOT
@@ -27,31 +30,50 @@ def as_sam_reads(*given: str) -> dict[str, str]:
     return read
 
 
+def as_deployed(*words: str, **environment: str) -> list[str]:
+    """What `make deploy` gives to SAM."""
+    shows = "import json, sys; print(json.dumps(sys.argv[1:]))"
+    run = subprocess.run(
+        [sys.executable, "-m", "local.overrides", sys.executable, "-c", shows, *words],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+        env={"PATH": os.environ["PATH"], **environment},
+    )  # fmt: skip
+    given: list[str] = json.loads(run.stdout)
+    return given
+
+
 def test_a_value_with_quotes_spaces_and_commas_arrives_whole() -> None:
     value = 'a "b", it\'s {c=d}'
     assert as_sam_reads(override("Name", value), "Other=1") == {"Name": value, "Other": "1"}
 
 
+def test_a_setting_that_is_no_longer_set_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SAM would use the last deployment's: a key, say, for a provider that it is not of."""
+    given: list[str | Path] = []
+    monkeypatch.setattr(deployment, "client", lambda *_: SimpleNamespace(create_bucket=dict))
+    monkeypatch.setattr(deployment, "_sam", lambda words, *_, **__: given.extend(words))
+    deployment.deploy(tmp_path, "http://emulator", {"ModelName": "m"}, tmp_path / "log")
+    overrides = map(str, given[given.index("--parameter-overrides") + 1 :])
+    source = template.load()
+    read = as_sam_reads(*overrides)
+    assert read == {**template.defaults(source), "ModelName": "m"}
+    assert list(read) == list(source["Parameters"])
+    assert (read["ModelSecretArn"], read["ToolNetwork"], read["Limits"]) == ("", "", "{}")
+
+
 @pytest.mark.parametrize(("variable", "name"), JSON_PARAMETERS.items())
 def test_json_arrives_as_it_was_given_to_make(variable: str, name: str) -> None:
     given = {"temperature": 0.2, "stop": ['say "x", y', "it's\n", "\\", '\\"', "\\ é"], "a": {}}
-    environment = {"PATH": os.environ["PATH"], variable: json.dumps(given)}
-    shows = "import json, sys; print(json.dumps(sys.argv[1:]))"
-    command = [
-        sys.executable,
-        "-m",
-        "local.overrides",
-        sys.executable,
-        "-c",
-        shows,
-        "ModelApi=chat",
-    ]
-    run = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment
-    )
-    read = as_sam_reads(*json.loads(run.stdout))
+    read = as_sam_reads(*as_deployed("ModelApi=chat", **{variable: json.dumps(given)}))
     assert json.loads(read.pop(name)) == given
     assert read == {"ModelApi": "chat"}
+
+
+def test_a_parameter_is_emptied_by_its_bare_name() -> None:
+    read = as_sam_reads(*as_deployed("ToolNetwork=", "ModelApi=chat"))
+    assert read == {"ToolNetwork": "", "ModelApi": "chat"}
 
 
 @pytest.mark.parametrize("given", ["{", "[]", "0.2", "{temperature:0.2}"])
