@@ -403,6 +403,25 @@ def test_a_new_secret_ends_the_old_one(ask4: Ask) -> None:
     assert taken(ask4, trigger, {})["ok"]
 
 
+def test_a_trigger_that_is_made_again_has_no_secret_that_it_had_before(
+    ask4: Ask, clock: FakeClock
+) -> None:
+    def make() -> str:
+        headers = {"idempotency-key": "orders"}
+        made: str = ask4("POST", f"{TRIGGERS}/create", {"botId": "a"}, headers=headers).json["id"]
+        return made
+
+    trigger = make()
+    old = shown(ask4, trigger)["secret"]
+    ask4("POST", f"{TRIGGERS}/{trigger}/update", {"rotateSecret": True})
+    ask4("POST", f"{TRIGGERS}/{trigger}/delete", {})
+    clock.sleep(90 * 86_400)
+    assert make() == trigger, "under the same key it has the same id"
+    assert shown(ask4, trigger)["secret"] != old
+    answer = sent(ask4, trigger, {}, headers={"authorization": f"Bearer {old}"})
+    refused(answer, 401, "NOT_AUTHENTICATED")
+
+
 def test_who_pauses_a_trigger_by_hand_says_so_and_who_goes_on_forgets_its_failures(
     ask4: Ask, background: Background
 ) -> None:

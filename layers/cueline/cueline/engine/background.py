@@ -21,8 +21,8 @@ TRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class BackgroundTrigger:
-    """Has an agent work off events. Its secret is derived from its id and `generation`, and stored
-    nowhere."""
+    """Has an agent work off events. Its secret is derived from its id, `created_at` and
+    `generation`, and stored nowhere."""
 
     id: str
     created_at: int

@@ -11,8 +11,11 @@ _NOBODY = BackgroundTrigger("", 0, 0)
 
 
 def secret_of(trigger: BackgroundTrigger, signing: bytes) -> str:
-    """Another one with each generation; who sends events shows it."""
-    told = f"trigger.{trigger.id}.{trigger.generation}".encode()
+    """Another one with each generation; who sends events shows it.
+
+    And each time that a trigger is made: under its Idempotency-Key it has the id that it had.
+    """
+    told = f"trigger.{trigger.id}.{trigger.created_at}.{trigger.generation}".encode()
     return hmac.new(signing, told, hashlib.sha256).hexdigest()
 
 
