@@ -1,4 +1,4 @@
-"""The deployment's secret that signs access tokens, as the functions get it."""
+"""The deployment's secrets, as functions get them: above all the one that signs access tokens."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from cueline import bootstrap
 from cueline.adapters import aws, secrets
-from cueline.errors import Unavailable
+from cueline.errors import ModelError, Unavailable
 from tests.clock import FakeClock
 
 MINUTE = 60_000
@@ -62,3 +62,16 @@ def test_a_secret_that_cannot_be_read_is_no_lasting_failure(
     assert "cannot be read" in caplog.text
     monkeypatch.setattr(aws, "secret", lambda _: "s" * 64)
     assert bootstrap.signing_secret() == b"s" * 64
+
+
+def test_a_models_secret_that_cannot_be_read_is_an_error_that_an_alarm_can_ring_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def denied(_: str) -> str:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetSecretValue")
+
+    monkeypatch.setattr(aws, "secret", denied)
+    with pytest.raises(ModelError) as failed:
+        secrets.of_model("arn")
+    assert failed.value.kind == "model_unauthorized"
+    assert [record.levelname for record in caplog.records] == ["ERROR"]

@@ -504,6 +504,16 @@ def test_a_model_that_cannot_be_made_is_a_visible_failure(bench: Bench) -> None:
     assert failed.code == "model_unauthorized"
 
 
+def test_a_key_that_the_provider_refuses_is_an_error_that_an_alarm_can_ring_for(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its caller hears of the failure, and Lambda of none: the function did what it is for."""
+    bench.model.scripts = [[overloaded()], [refused()]]
+    bench.say("one")
+    found = [(r.levelname, getattr(r, "code", "")) for r in caplog.records]
+    assert found == [("WARNING", "model_rate_limited"), ("ERROR", "model_unauthorized")]
+
+
 def test_a_session_that_is_made_anew_meanwhile_gets_nothing_of_the_old_one(bench: Bench) -> None:
     bench.say("old secret")
     session, _ = sessions.find(bench.ports, "a", "s")

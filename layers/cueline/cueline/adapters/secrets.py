@@ -31,7 +31,7 @@ def of_model(arn: str) -> str:
     try:
         return aws.secret(arn)
     except (BotoCoreError, ClientError) as error:
-        logger.warning("The model's secret cannot be read", extra=unexpected(error))
+        logger.error("The model's secret cannot be read", extra=unexpected(error))  # noqa: TRY400
         raise ModelError(
             "model_unauthorized",
             "This deployment cannot read the secret with its model provider's key.",

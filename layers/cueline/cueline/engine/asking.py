@@ -68,6 +68,9 @@ def ask(
     host.failures += 1
     if isinstance(failure, ModelError) and _shall_try_again(host, failure, host.failures):
         return Asked("again")
+    if isinstance(failure, ModelError) and failure.kind == "model_unauthorized":
+        # Nobody but the operator can mend it, and turns fail in silence: an error rings an alarm.
+        logger.error("The model takes no call of this deployment", extra={"code": failure.kind})
     return Asked("failed", failure)
 
 
