@@ -325,15 +325,17 @@ def test_who_reaches_websockets_knows_where_they_are_and_nobody_else_does() -> N
     assert dialled == {"ConnectionsFunction": SOURCE["Outputs"]["ConnectionsUrl"]["Value"]}
 
 
-def test_an_alarm_names_the_function_that_cannot_reach_websockets(expanded: dict[str, Any]) -> None:
-    """It logs an error, and otherwise does what it always does."""
+def test_an_alarm_names_the_function_that_cannot_tell_what_it_should(
+    expanded: dict[str, Any],
+) -> None:
+    """WebSockets, the model, or the bus: it logs an error, and otherwise does as it always does."""
     groups = {
         name: one["Properties"]["LoggingConfig"]["LogGroup"]
         for name, one in of_type(expanded, "AWS::Lambda::Function").items()
     }
     counted = [one["Properties"] for one in of_type(expanded, "AWS::Logs::MetricFilter").values()]
     alarms = [one["Properties"] for one in of_type(expanded, "AWS::CloudWatch::Alarm").values()]
-    for function in REACHING:
+    for function in (*REACHING, "CollectorFunction"):
         [errors] = [one for one in counted if one["LogGroupName"] == groups[function]]
         assert errors["FilterPattern"] == '{ $.level = "ERROR" }'
         [metric] = errors["MetricTransformations"]
