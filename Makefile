@@ -32,7 +32,7 @@ help: ## Show this list
 
 run: ## Run everything on this machine: http://127.0.0.1:8800 (PORT=8801 make run for another port)
 	@$(MAKE) -s --no-print-directory -j3 $(VENV) $(EMULATOR) $(SAM)
-	@exec .venv/bin/python -m local
+	@PYTHONPATH=layers/cueline exec .venv/bin/python -m local
 
 test: environments check ## Check the code, then run every test, the published clients' included
 	.venv/bin/pytest -n 3 --dist loadgroup
@@ -53,8 +53,8 @@ build: $(SAM) ## Build what AWS gets, into .aws-sam/build
 	    --parameter-overrides PythonRuntime=python$(VERSION)
 
 deploy: $(VENV) build ## Build and deploy to AWS: make deploy PARAMETERS="ModelName=..." LIMITS='{...}'
-	@.venv/bin/python -m local.overrides .envs/sam/bin/sam deploy --parameter-overrides \
-	    PythonRuntime=python$(VERSION) $(PARAMETERS)
+	@PYTHONPATH=layers/cueline .venv/bin/python -m local.overrides .envs/sam/bin/sam deploy \
+	    --parameter-overrides PythonRuntime=python$(VERSION) $(PARAMETERS)
 
 key: $(VENV) ## Make an API key: make key NAME=website [EXPIRES=90d]; ROTATE=<id> [OVERLAP=24h], REVOKE=<id>
 	@[ -n "$(NAME)$(ROTATE)$(REVOKE)" ] || { echo "Say who will use it: make key NAME=website"; exit 1; }

@@ -9,8 +9,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from cueline.settings import Settings
 from local.processes import StartError
 
 JSON_PARAMETERS = {
@@ -19,6 +23,10 @@ JSON_PARAMETERS = {
     "LIMITS": "Limits",
 }
 """Environment variable -> parameter of the template."""
+PLAIN_PARAMETERS = ("AUTH", "LEASE_SECONDS", "MODEL_API", "TOOL_NETWORK")
+"""Environment variables of `make run` that are settings of the functions as they are."""
+_REST = {"table_name": "-", "wake_ups_url": "-", "aws_endpoint_url": "http://127.0.0.1"}
+"""Of a function's settings; what is deployed has its own."""
 EMPTIED = re.compile(r"[A-Za-z]+=")
 
 
@@ -39,12 +47,34 @@ def json_parameter(variable: str, text: str) -> str:
 
 
 def json_parameters(environment: Mapping[str, str]) -> dict[str, str]:
-    """Those that the environment has, by the names of the template."""
-    return {
+    """Those that the environment has, by the names of the template. Raises StartError."""
+    given = {
         name: json_parameter(variable, environment[variable])
         for variable, name in JSON_PARAMETERS.items()
         if environment.get(variable)
     }
+    _check(environment, JSON_PARAMETERS)
+    return given
+
+
+def check(environment: Mapping[str, str]) -> None:
+    """Raises StartError where functions would refuse their settings, and so all that comes."""
+    json_parameters(environment)
+    _check(environment, PLAIN_PARAMETERS)
+
+
+def _check(environment: Mapping[str, str], variables: Iterable[str]) -> None:
+    given = {name.lower(): environment[name] for name in variables if environment.get(name)}
+    try:
+        Settings.model_validate({**_REST, **given})
+    except ValidationError as error:
+        raise StartError("\n".join(map(_said, error.errors()))) from None
+
+
+def _said(problem: ErrorDetails) -> str:
+    variable, *place = map(str, problem["loc"])
+    where = f", at {'.'.join(place)}" if place else ""
+    return f"{variable.upper()} cannot be used{where}: {problem['msg']}"
 
 
 def main() -> int:

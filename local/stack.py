@@ -25,7 +25,7 @@ from types import FrameType
 from local import emulator, greeting
 from local.claims import HOST, claim_port, free_port, is_free, only_one
 from local.deployment import CREDENTIALS, client, store_secret, up_to_date
-from local.overrides import json_parameters
+from local.overrides import check, json_parameters
 from local.processes import Process, StartError
 from local.sweeper import sweep
 from local.template import ROOT
@@ -277,6 +277,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     try:
+        check(environment)
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in ("logs", "tmp"):
             (state / folder).mkdir(exist_ok=True)

@@ -1,5 +1,6 @@
 """What streams, under the Lambda Web Adapter: door 1's posts, and door 2's list of events."""
 
+from contextlib import suppress
 from urllib.parse import quote
 
 import anyio.to_thread
@@ -30,7 +31,7 @@ async def post_event(request: Request) -> Response:
     body = await body_of(request, MAX_BODY)
     # Quoted again: the door decodes keys, once.
     keys = [quote(request.path_params[name], safe="") for name in ("agent_key", "session_key")]
-    post = Post(keys[0], keys[1], dict(request.headers), body, _id(request))
+    post = Post(keys[0], keys[1], dict(request.headers), body, request_id(request))
     opened = await anyio.to_thread.run_sync(bootstrap.hosting().open, post)
     if not opened.stream:
         answer = await bootstrap.hosting().answer(opened, lambda: gone(request))
@@ -56,22 +57,19 @@ async def list_events(request: Request) -> Response:
     )
 
 
-def _id(request: Request) -> str:
-    return request_id(request, bootstrap.ports().clock)
-
-
 async def failed(request: Request, error: Exception) -> Response:
     door = door_2 if request.url.path.startswith("/sessions/") else door_1
-    answer = door.error_answer(error, _id(request))
+    answer = door.error_answer(error, request_id(request))
     if not isinstance(error, CuelineError):
         logger.error("unexpected error", extra=unexpected(error))
     return _told(request, JSONResponse(answer.body, answer.status, answer.headers))
 
 
 def _told(request: Request, response: Response) -> Response:
-    response.headers["x-request-id"] = _id(request)
-    response.headers.update(bootstrap.cors().headers(request.headers.get("origin")))
-    logger.info("answered", status=response.status_code, request_id=_id(request))
+    response.headers["x-request-id"] = request_id(request)
+    with suppress(ValueError):  # settings that are wrong, which is what is told
+        response.headers.update(bootstrap.cors().headers(request.headers.get("origin")))
+    logger.info("answered", status=response.status_code, request_id=request_id(request))
     return response
 
 

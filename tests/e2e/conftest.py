@@ -22,6 +22,7 @@ START_SECONDS = 240
 LEASE_SECONDS = 4
 TOOL_NETWORK = "127.0.0.1"
 """Where the services are that the tests themselves serve."""
+LIBRARY = str(ROOT / "layers/cueline")
 HERE = Path(__file__).parent
 
 
@@ -55,7 +56,7 @@ class Running:
             for name, value in os.environ.items()
             if not name.startswith(("AWS_", "OPENAI_", "MODEL_", "PYTEST_"))
         }
-        state = {"STATE_DIR": str(self.state), "PORT": str(self.port)}
+        state = {"STATE_DIR": str(self.state), "PORT": str(self.port), "PYTHONPATH": LIBRARY}
         own = {"LEASE_SECONDS": str(LEASE_SECONDS), "TOOL_NETWORK": TOOL_NETWORK}
         return {**kept, **state, **own, **more}
 

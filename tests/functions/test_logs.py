@@ -19,6 +19,7 @@ from tests.gateway import Context
 from tests.serving import serving
 
 SECRET = "my PIN is 1234"
+MADE = (bootstrap.settings, bootstrap.hosting, bootstrap.worker, bootstrap.cors)
 BODY = json.dumps({"session": "a.s"})
 
 
@@ -34,12 +35,12 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(bootstrap, "_turn_ports", lambda: ports)
     monkeypatch.setenv("TABLE_NAME", "t")
     monkeypatch.setenv("WAKE_UPS_URL", "u")
-    for made in (bootstrap.settings, bootstrap.hosting, bootstrap.worker):
+    for made in MADE:
         made.cache_clear()
     monkeypatch.setenv("AUTH", "off")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     yield
-    for made in (bootstrap.settings, bootstrap.hosting, bootstrap.worker):
+    for made in MADE:
         made.cache_clear()
 
 
@@ -88,6 +89,25 @@ def test_a_bug_behind_the_streaming_door_says_where_and_not_what(
     assert '"ValueError"' in logged.getvalue()
     told = capfd.readouterr()
     assert SECRET not in answer.text + logged.getvalue() + told.out + told.err
+
+
+@pytest.mark.usefixtures("broken")
+def test_settings_that_are_wrong_are_named_and_the_streaming_doors_answer_as_ever(
+    monkeypatch: pytest.MonkeyPatch, logged: io.StringIO
+) -> None:
+    monkeypatch.setenv("LIMITS", json.dumps({"tokns": 1, SECRET: 1}))
+    says = "Something failed inside Cueline. It has been logged."
+    with serving(streaming.app) as url:
+        one = httpx.post(f"{url}/v2/agents/a/sessions/s/events", json={"messages": []})
+        two = httpx.get(f"{url}/sessions/a.s/events")
+    assert (one.status_code, one.json()["messages"]) == (500, [says])
+    assert (two.status_code, two.json()) == (500, {"detail": says})
+    assert one.json()["request_id"] == one.headers["x-request-id"]
+    failed = [
+        one for line in logged.getvalue().splitlines() if "error" in (one := json.loads(line))
+    ]
+    assert [sorted(one["fields"]) for one in failed] == [["limits.?", "limits.tokns"]] * 2
+    assert "PIN" not in logged.getvalue()
 
 
 def test_the_library_logs_json_lines(logged: io.StringIO) -> None:

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from local import deployment, template
-from local.overrides import JSON_PARAMETERS, json_parameter, override
+from local.overrides import JSON_PARAMETERS, check, json_parameter, override
 from local.processes import StartError
 from local.template import ROOT
 
@@ -36,7 +37,7 @@ def as_deployed(*words: str, **environment: str) -> list[str]:
     run = subprocess.run(
         [sys.executable, "-m", "local.overrides", sys.executable, "-c", shows, *words],
         cwd=ROOT, capture_output=True, text=True, check=True,
-        env={"PATH": os.environ["PATH"], **environment},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": "layers/cueline", **environment},
     )  # fmt: skip
     given: list[str] = json.loads(run.stdout)
     return given
@@ -63,9 +64,19 @@ def test_a_setting_that_is_no_longer_set_is_not_kept(
     assert (read["ModelSecretArn"], read["ToolNetwork"], read["Limits"]) == ("", "", "{}")
 
 
-@pytest.mark.parametrize(("variable", "name"), JSON_PARAMETERS.items())
-def test_json_arrives_as_it_was_given_to_make(variable: str, name: str) -> None:
-    given = {"temperature": 0.2, "stop": ['say "x", y', "it's\n", "\\", '\\"', "\\ é"], "a": {}}
+HARD = ['say "x", y', "it's\n", "\\", '\\"', "\\ é"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "given"),
+    [
+        ("MODEL_PARAMETERS", {"temperature": 0.2, "stop": HARD, "a": {}}),
+        ("MODEL_PRICES", {name: {"input": 1.5} for name in HARD}),
+        ("LIMITS", {"tokens": 500, "cost": None}),
+    ],
+)
+def test_json_arrives_as_it_was_given_to_make(variable: str, given: dict[str, Any]) -> None:
+    name = JSON_PARAMETERS[variable]
     read = as_sam_reads(*as_deployed("ModelApi=chat", **{variable: json.dumps(given)}))
     assert json.loads(read.pop(name)) == given
     assert read == {"ModelApi": "chat"}
@@ -74,6 +85,35 @@ def test_json_arrives_as_it_was_given_to_make(variable: str, name: str) -> None:
 def test_a_parameter_is_emptied_by_its_bare_name() -> None:
     read = as_sam_reads(*as_deployed("ToolNetwork=", "ModelApi=chat"))
     assert read == {"ToolNetwork": "", "ModelApi": "chat"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "given", "says"),
+    [
+        ("LIMITS", '{"tokns": 500}', "LIMITS .* at tokns"),
+        ("LIMITS", '{"cost": -1}', "LIMITS .* at cost"),
+        ("MODEL_PRICES", '{"gpt-4.1": {"input": "dear"}}', r"MODEL_PRICES .* at gpt-4\.1\.input"),
+        ("TOOL_NETWORK", "https://api.internal", "TOOL_NETWORK is such as"),
+        ("LEASE_SECONDS", "1", "LEASE_SECONDS"),
+        ("MODEL_API", "chats", "MODEL_API"),
+        ("AUTH", "of", "AUTH"),
+    ],
+)
+def test_what_functions_would_refuse_is_refused_before_anything_starts(
+    variable: str, given: str, says: str
+) -> None:
+    """Deployed, each request and each turn would fail, and nothing that a caller sees says why."""
+    check({"AUTH": "off", "LIMITS": '{"tokens": 500}', "TOOL_NETWORK": "10.0.0.0/8"})
+    with pytest.raises(StartError, match=says):
+        check({variable: given})
+
+
+def test_what_functions_would_refuse_is_not_deployed() -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        as_deployed("ModelApi=chat", LIMITS='{"tokns": 500}')
+    assert "tokns" in failed.value.stderr
+    assert "Traceback" not in failed.value.stderr
+    assert not failed.value.stdout
 
 
 @pytest.mark.parametrize("given", ["{", "[]", "0.2", "{temperature:0.2}"])

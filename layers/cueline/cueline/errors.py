@@ -231,4 +231,19 @@ class TurnStopped(CuelineError):
 def unexpected(error: BaseException) -> dict[str, str | list[str]]:
     """A bug as log fields: what and where, but no message, which may carry what a user said."""
     frames = traceback.extract_tb(error.__traceback__)
-    return {"error": type(error).__name__, "at": [f"{f.filename}:{f.lineno}" for f in frames]}
+    at = [f"{frame.filename}:{frame.lineno}" for frame in frames]
+    found: dict[str, str | list[str]] = {"error": type(error).__name__, "at": at}
+    if fields := _fields(error):
+        found["fields"] = fields
+    return found
+
+
+def _fields(error: BaseException) -> list[str]:
+    """What of a model does not fit, above all of the settings, and nothing of what was given."""
+    from pydantic import ValidationError  # there already, where anything is a model
+
+    if not isinstance(error, ValidationError):
+        return []
+    places = [map(str, one["loc"]) for one in error.errors(include_url=False, include_input=False)]
+    # Keys of mappings stand there too, and may be anybody's words.
+    return [".".join(p if p.isidentifier() or p.isdigit() else "?" for p in one) for one in places]

@@ -2,20 +2,19 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cueline.engine.ports import Clock
-
 _REQUEST_ID = re.compile(r'"requestId" ?: ?"([A-Za-z0-9_-]{1,64})"')
 
 
-def request_id(request: Request, clock: Clock) -> str:
+def request_id(request: Request) -> str:
     """API Gateway's own, which the adapter passes on; a new one where there is no gateway."""
     if not hasattr(request.state, "id"):
         found = _REQUEST_ID.search(request.headers.get("x-amzn-request-context", ""))
-        request.state.id = found[1] if found else clock.id()
+        request.state.id = found[1] if found else str(uuid4())
     return str(request.state.id)
 
 
