@@ -137,7 +137,7 @@ def test_no_secret_is_in_an_environment(expanded: dict[str, Any]) -> None:
 
 
 def test_no_permission_names_a_star(expanded: dict[str, Any]) -> None:
-    found = statements(expanded)
+    found = [one for one in statements(expanded) if one["Effect"] == "Allow"]
     assert len(found) >= 8
     for statement in found:
         actions = statement["Action"]
@@ -182,6 +182,37 @@ def test_only_functions_that_run_turns_reach_what_is_a_tools(
     for statement in statements(expanded):
         if "lambda:" in str(statement["Action"]):
             assert statement["Resource"] == OF_TOOLS["lambda"]
+
+
+def test_only_functions_that_run_turns_are_in_a_network_of_the_deployment(
+    expanded: dict[str, Any],
+) -> None:
+    """Lambda makes network interfaces by the function's role; what runs there, such as a tool, may
+    not. What SAM adds to the role it adds without a network too."""
+    allowing = "arn:aws:iam::aws:policy/service-role/AWSLambdaVPCAccessExecutionRole"
+    nothing = {"Ref": "AWS::NoValue"}
+    subnets, groups = ({"Fn::Split": [",", {"Ref": n}]} for n in ("SubnetIds", "SecurityGroupIds"))
+    network = {
+        "SubnetIds": subnets,
+        "SecurityGroupIds": {"Fn::If": ["HasSecurityGroups", groups, nothing]},
+    }
+    for name, function in of_type(expanded, "AWS::Lambda::Function").items():
+        runs = "TOOL_NETWORK" in function["Properties"]["Environment"]["Variables"]
+        found = function["Properties"].get("VpcConfig")
+        assert found == ({"Fn::If": ["HasSubnets", network, nothing]} if runs else None)
+        role = expanded["Resources"][f"{name}Role"]["Properties"]
+        assert (allowing in role["ManagedPolicyArns"]) == runs
+        denied = [one for one in statements_in(role) if one["Effect"] == "Deny"]
+        assert len(denied) == runs
+        for statement in denied:
+            assert set(statement["Action"]) == {
+                *("ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"),
+                *("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"),
+                *("ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"),
+            }
+            every = {"Fn::Sub": f"arn:${{AWS::Partition}}:lambda{OWN}function:*"}
+            assert statement["Condition"] == {"ArnLike": {"lambda:SourceFunctionArn": every}}
+            assert statement["Resource"] == "*"
 
 
 LATER = {
