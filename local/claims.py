@@ -46,6 +46,21 @@ def claim_port(text: str) -> socket.socket:
     return listener
 
 
+def claim_folder(state: Path) -> None:
+    """There, and can be written to."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in ("logs", "tmp"):
+            (state / folder).mkdir(exist_ok=True)
+        with (state / "lock").open("a+"):
+            pass
+    except OSError as error:
+        raise StartError(
+            f"No state can be kept in {state}: {error.strerror}. "
+            "Choose another folder: STATE_DIR=.local-2 make run"
+        ) from None
+
+
 @contextlib.contextmanager
 def only_one(state: Path) -> Iterator[None]:
     with (state / "lock").open("a+") as file:

@@ -1,8 +1,11 @@
 """MiniStack, kept to loopback and to one folder."""
 
+import http.client
 import json
+import urllib.error
 from pathlib import Path
 
+from local.processes import NO_PROXY, StartError
 from local.template import ROOT
 
 COMMAND = ROOT / ".envs/emulator/bin/ministack"
@@ -24,6 +27,20 @@ def environment(state: Path, host: str, port: int) -> dict[str, str]:
         # Functions run in its interpreter, and look here for AWS.
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
     }
+
+
+def check(endpoint: str) -> None:
+    """Raises StartError where nothing answers there, whatever it answers: it may be another one."""
+    try:
+        with NO_PROXY.open(endpoint + HEALTH, timeout=5):
+            return
+    except urllib.error.HTTPError:
+        return
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise StartError(
+            f"No emulator answers at AWS_ENDPOINT_URL={endpoint} ({error}). Start it, or leave "
+            "that out, and one is started: env -u AWS_ENDPOINT_URL make run"
+        ) from None
 
 
 def forget_stream_positions(state: Path) -> None:

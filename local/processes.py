@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 CHILD = Path(__file__).with_name("child.py")
+# A proxy that the environment names is for the world outside.
+NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class StartError(Exception):
@@ -83,9 +85,7 @@ class Process:
 def answers(url: str) -> bool:
     """Whether `url` answers with a success."""
     try:
-        # A proxy that the environment names is for the world outside.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=150):
+        with NO_PROXY.open(url, timeout=150):
             return True
     except (urllib.error.URLError, OSError):
         return False

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 
 from local import emulator, greeting
-from local.claims import HOST, claim_port, free_port, is_free, only_one
+from local.claims import HOST, claim_folder, claim_port, free_port, is_free, only_one
 from local.deployment import CREDENTIALS, client, store_secret, up_to_date
 from local.overrides import check, json_parameters
 from local.processes import Process, StartError
@@ -52,8 +52,10 @@ class Stack:
 
     def start(self) -> None:
         self.url = f"http://{HOST}:{self.listener.getsockname()[1]}"
-        self.ports = ports = self._ports()
         endpoint = self.environment.get("AWS_ENDPOINT_URL", "").rstrip("/")
+        if endpoint:
+            emulator.check(endpoint)
+        self.ports = ports = self._ports()
         practice = self._practice_model(ports["practice"])
         if endpoint:
             self._say(f"using the emulator at {endpoint}")
@@ -278,9 +280,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, interrupt)
     try:
         check(environment)
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in ("logs", "tmp"):
-            (state / folder).mkdir(exist_ok=True)
+        claim_folder(state)
         with only_one(state), claim_port(environment.get("PORT") or "8800") as listener:
             stack = Stack(state, environment, listener)
             try:
