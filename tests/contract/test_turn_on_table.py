@@ -29,8 +29,11 @@ def made(backend: Backend) -> Ports:
 
 
 def accept(ports: Ports, model: ScriptedModel, text: str) -> Caller:
-    session, tail = sessions.find(ports, "support", "s1")
-    inline = Inline(ports, lambda: model, Limits())
+    limits = Limits()
+    tail = ports.log.tail(SESSION, limits.window_bytes)
+    session = tail.live(ports.clock.now())
+    assert session
+    inline = Inline(ports, lambda: model, limits)
     new = Input(texts=(text,), digest=text)
     return inline.accept(
         session, ports.agents.get("support"), tail, Arrival(new, queues=False), "trace"

@@ -257,6 +257,29 @@ def test_a_context_that_fills_up_is_summed_up_by_itself(shop: Workshop) -> None:
     assert asked_last(shop)[-1].startswith("message 29")
 
 
+def test_all_that_is_no_longer_read_is_in_what_was_summed_up(shop: Workshop) -> None:
+    use(shop, model := Summing())
+    shop.limit(window_bytes=12_000)
+    shop.change(compaction=Compaction(keep_recent_inputs=1))
+    for n in range(60):
+        shop.say(f"message {n}.")
+        told = "\n".join([*(texts(r.items)[0] for r in model.summed), *asked_last(shop)])
+        assert [m for m in range(n + 1) if f"message {m}." not in told] == []
+    assert 1 < len(compacted(shop)) < 10
+
+
+def test_what_was_read_no_longer_is_summed_up_where_that_is_asked_for(shop: Workshop) -> None:
+    use(shop, model := Summing())
+    shop.limit(window_bytes=6_000)
+    shop.change(compaction=Compaction(enabled=False))
+    for n in range(20):
+        shop.say(f"message {n}.")
+    assert "message 0." not in asked_last(shop)
+    compact(shop).run(lambda _: None)
+    (transcript,) = texts(model.summed[0].items)
+    assert "message 0." in transcript
+
+
 def test_with_compaction_off_the_oldest_turns_are_dropped_instead(shop: Workshop) -> None:
     use(shop, Counting())
     shop.limit(prices=SMALL, window_bytes=3_000)

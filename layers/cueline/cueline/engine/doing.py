@@ -10,6 +10,7 @@ from cueline.engine.asking import ask, called
 from cueline.engine.call import CompactionStarted
 from cueline.engine.compaction import Cut, summary_request, transcript
 from cueline.engine.host import Host
+from cueline.engine.room import left_out
 from cueline.engine.window import read_pages
 from cueline.errors import CuelineError, TurnStopped, Unavailable
 from cueline.log.events import (
@@ -71,14 +72,17 @@ def finish(host: Host) -> bool:
 
 
 def _read_back(host: Host) -> None:
-    """Lets the window reach back to all that ends in it or later: nobody may sum up unseen what
-    goes on behind the summary.
+    """Lets the window reach back to all that no summary stands for, and to all that ends in it or
+    later: nobody may sum up unseen what the summary stands for, or what goes on behind it.
 
     Raises Unavailable.
     """
     log, session = host.ports.log, host.writer.session
     suspended = (offset for inputs in host.state.suspended.values() for offset in inputs)
     goes_on = {*offsets(host.state.unfinished), *suspended}
+    if left_out(host.events, host.state.needed):
+        goes_on.add(host.state.needed)
+        host.overfull = True
     more: Sequence[Recorded] = host.events
     while more:
         goes_on.update(o for r in more for o in getattr(r.event, "inputs", ()))

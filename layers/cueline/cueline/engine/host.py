@@ -85,7 +85,7 @@ class Host:
     compacts: bool = True
     """False once a compaction has failed here: the turn goes on without."""
     overfull: bool = False
-    """The model itself has said that its context is too small."""
+    """As in Room."""
     stood: float = 0.0
     """The longest in seconds that no timer ran here: then others may hold the turn for dead."""
     typed: bool = False
@@ -196,7 +196,7 @@ class Host:
             compaction=self.agent.compaction,
             tokens=min(takes, self.limits.window_bytes // BYTES_A_TOKEN),
             events=self.events,
-            needed=self.state.compacted[1] if self.state.compacted else 0,
+            needed=self.state.needed,
             overfull=self.overfull,
         )
         return room if room.wanted() else None
@@ -209,7 +209,7 @@ class Host:
             done,
             self.caps,
             seconds=self.seconds(done),
-            full=bool(room and room.nearly_full() and room.cut()),
+            full=bool(room and room.full()),
             compacts=self.compacts,
         )
 

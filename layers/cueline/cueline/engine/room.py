@@ -16,6 +16,15 @@ WORTH = 0.1
 """Of the context: what a compaction shall free at least."""
 
 
+def left_out(events: Sequence[Recorded], needed: int) -> bool:
+    """Whether the window lacks what no summary stands for, and is not kept beside one.
+
+    `needed` is as in Room.
+    """
+    summed = [r.event.up_to + 1 for r in events if isinstance(r.event, Compacted)]
+    return events[0].offset > (summed[-1] if summed else needed)
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """Of one turn, at one step."""
@@ -28,20 +37,17 @@ class Room:
     needed: int
     """The offset from which on events are needed that no summary stands for."""
     overfull: bool
-    """The model itself has said that its context is too small."""
-
-    @property
-    def left_out(self) -> bool:
-        """Whether the window lacks what no summary stands for, and is not kept beside one."""
-        summed = [r.event.up_to + 1 for r in self.events if isinstance(r.event, Compacted)]
-        return self.events[0].offset > (summed[-1] if summed else self.needed)
+    """It is more than the window holds, or than the model takes, as that has said itself."""
 
     def wanted(self) -> bool:
         """Whether the agent's oldest turns may be summed up, and that has not just failed."""
         return self.compaction.enabled and not failed_lately(self.events)
 
-    def nearly_full(self) -> bool:
-        return self.overfull or self.left_out or self._used() >= self._threshold
+    def full(self) -> bool:
+        """Whether something is to be summed up; of what was left out that shows once it is read."""
+        if left_out(self.events, self.needed):
+            return True
+        return (self.overfull or self._used() >= self._threshold) and self.cut() is not None
 
     def cut(self) -> Cut | None:
         """What is to be summed up, where that makes room for more than the next turn: each summary
@@ -59,7 +65,7 @@ class Room:
         return context_tokens(self.events) or 0
 
     def _makes_room(self, found: Cut) -> bool:
-        if self.overfull or self.left_out:
+        if self.overfull:
             return True
         freed = tokens_in(found.past)
         return freed >= WORTH * self.tokens and self._used() - freed <= ENOUGH * self._threshold

@@ -141,6 +141,11 @@ class State:
         """The inputs of running turns, then those that wait for one."""
         return (*(i for turn in self.turns for i in turn.inputs), *self.pending)
 
+    @property
+    def needed(self) -> int:
+        """The first offset that the newest compaction has left needed."""
+        return self.compacted[1] if self.compacted else 0
+
     def running(self, turn: str) -> Turn | None:
         return next((t for t in self.turns if t.id == turn), None)
 

@@ -90,7 +90,7 @@ class DynamoLog:
             items.append(item)
             if not last:
                 last = segment_from_item(item)
-                needed = last.state.compacted[1] if last.state.compacted else 0
+                needed = last.state.needed
             if room <= 0 or offset_in(item) <= needed:
                 break
         if not last:

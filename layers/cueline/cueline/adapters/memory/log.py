@@ -31,7 +31,7 @@ class MemoryLog:
             return Tail(meta, head)
         first, room = last.at, window - own[0][1].size(session)
         parts = [last.recorded()]
-        needed = last.state.compacted[1] if last.state.compacted else 0
+        needed = last.state.needed
         for at, stored in own[1:]:
             if first <= needed:
                 break
