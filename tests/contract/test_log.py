@@ -21,6 +21,7 @@ from cueline.log.events import (
     Event,
     Finished,
     Input,
+    Listening,
     Recorded,
     SessionDeleted,
     TurnBegan,
@@ -154,6 +155,55 @@ def test_the_newest_segment_comes_even_where_it_does_not_fit_into_the_window(
     tail = ports.log.tail(SESSION, window=1)
     assert tail.events == written.recorded()
     assert tail.whole
+
+
+def listen(ports: Ports, count: int) -> list[Segment]:
+    head = ports.log.tail(SESSION).head
+    written: list[Segment] = []
+    for n in range(count):
+        written.append(segment(head, Listening(connection=f"c{n:030}", until=n + 1)))
+        assert ports.log.append(SESSION, head.incarnation, written[-1]) is None
+        head = Head(head.incarnation, written[-1].end, written[-1].state)
+    return written
+
+
+@pytest.mark.parametrize("before", [0, 40])
+def test_what_nobody_said_anything_by_pushes_nothing_out(ports: Ports, before: int) -> None:
+    make(ports)
+    joined = listen(ports, before)
+    said = [write(ports, say(f"message {n}")) for n in range(5)]
+    resumed = listen(ports, 150)
+    asked = write(ports, say("and now?"))
+    tail = ports.log.tail(SESSION, window=16_000)
+    heard = [r for r in tail.events if isinstance(r.event, Listening)]
+    assert [r for r in tail.events if r not in heard] == list(recorded([*said, asked]))
+    assert tail.events[0].offset == 0
+    assert tail.whole
+    # The newest of each row, and where it begins.
+    assert heard[-1].offset == resumed[-1].at
+    assert {s.at for s in (*joined[:1], resumed[0])} <= {r.offset for r in heard}
+    assert len(heard) < 40
+
+
+def test_a_few_by_which_nobody_says_anything_are_all_there(ports: Ports) -> None:
+    make(ports)
+    written = [write(ports, say("one")), *listen(ports, 10), write(ports, say("two"))]
+    assert ports.log.tail(SESSION, window=16_000).events == recorded(written)
+
+
+def test_a_row_of_them_does_not_hide_what_the_newest_compaction_left(ports: Ports) -> None:
+    make(ports)
+    write(ports, say("long ago"), TurnBegan(turn="t", inputs=(0,)))
+    write(ports, Compacted(turn="t", up_to=-1, kept=(0,), summary="s"))
+    write(ports, Finished(turn="t", inputs=(0,)))
+    listen(ports, 40)
+    write(ports, say("compact"), TurnBegan(turn="u", inputs=(44,)))
+    done = write(ports, Compacted(turn="u", up_to=3, summary="all"))
+    for _ in range(2):  # the second one knows where the window ends
+        tail = ports.log.tail(SESSION, window=10**6)
+        assert tail.head.state.needed == 4
+        assert tail.events[0].offset == 4
+        assert tail.events[-1] == done.recorded()[-1]
 
 
 def test_a_window_may_be_larger_than_what_the_store_gives_at_once(backend: Backend) -> None:
@@ -622,6 +672,24 @@ def test_a_window_is_full_also_where_older_segments_are_much_smaller(table: Back
     assert tail.events == recorded([*small[50:], *large])
     assert len(units) == 4  # until what was read last tells how small the older ones are
     assert sum(units) <= 1 + math.ceil(window / 4096 * 17 / 16) + len(units) - 1
+
+
+def test_a_window_costs_no_more_the_longer_nobody_said_anything(table: Backend) -> None:
+    ports, window = table.ports, Limits().window_bytes
+    said = talked(table, 10)
+    costs: list[tuple[int, int]] = []
+    for count in (150, 250):
+        listen(ports, count)
+        said.append(write(ports, say("and now?")))
+        with read_units(table) as units:
+            tail = ports.log.tail(SESSION, window)
+        assert tail.whole
+        left = [r for r in tail.events if not isinstance(r.event, Listening)]
+        assert left == list(recorded(said))
+        costs.append((len(units), sum(units)))
+    # A page of each row, and what was said before them.
+    assert [queries for queries, _ in costs] == [2, 3]
+    assert costs[1][1] <= 3 * math.ceil(128 * 350 / 4096)
 
 
 @pytest.mark.parametrize(

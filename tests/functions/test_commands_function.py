@@ -11,9 +11,12 @@ import pytest
 
 from cueline.doors.access import Access, hashed
 from cueline.engine import sessions
+from cueline.engine.limits import Limits
 from cueline.engine.listeners import LONGEST_CONNECTION
+from cueline.engine.model import Said
 from cueline.engine.modes import change_mode
 from cueline.engine.ports import Key, Secret, WakeUp
+from cueline.engine.worker import Worker
 from cueline.errors import Unavailable
 from cueline.log.events import (
     Answered,
@@ -32,6 +35,7 @@ from cueline.log.settings import Settings, TurnDetection
 from cueline.log.state import next_batch, offsets
 from tests.contract.backends import BACKENDS, SESSION, atomic_calls, in_threads
 from tests.functions.commanding import GATEWAY, ID, Commanded, commanded, message
+from tests.models import ScriptedModel
 
 SETTINGS: dict[str, Any] = {"instructions": "Be brief.", "temperature": 0.5}
 SET: dict[str, Any] = {"type": "set_settings", "data": SETTINGS}
@@ -254,6 +258,23 @@ def test_the_longest_instructions_fit_into_their_acknowledgement(talk: Commanded
         (ack,) = talk.send(body)
         assert len(talk.sockets.frames[GATEWAY][-1].encode()) <= 30_000
         assert instructions.startswith(ack["data"]["settings"]["instructions"])
+
+
+@pytest.mark.parametrize("sends", ["resume", "set_settings"])
+def test_what_was_said_is_known_however_often_nobody_said_anything_since(
+    either: Commanded, sends: str
+) -> None:
+    model = ScriptedModel()
+    worker = Worker(either.ports, lambda: model, Limits(window_bytes=16_000))
+    for text, times in (("My name is Ada.", 60), ("It came broken.", 60), ("Who am I?", 0)):
+        either.acked(message(text=text))
+        for wake_up in either.backend.received():
+            worker.handle(wake_up, 280, "trace")
+        for _ in range(times):
+            either.backend.clock.ms += 2_001
+            either.acked(SET if sends == "set_settings" else resume(0))
+    said = [item.text for item in model.asked[-1].items if isinstance(item, Said)]
+    assert said == ["My name is Ada.", "ok", "It came broken.", "ok", "Who am I?"]
 
 
 def test_resume_has_the_connection_told_from_there_and_may_be_repeated(talk: Commanded) -> None:

@@ -41,9 +41,16 @@ from cueline.log.events import (
 from cueline.log.repeats import MAX_REPEATABLE, Repeatable
 from cueline.log.state import Quiet, State, Turn, Waiting, covered, offsets
 
+_UNSAYING = (Listening, SettingsChanged)
+"""Nobody says anything by them, nor are they answered, however many there are."""
+
 
 def fold(state: State, offset: int, event: Event) -> State:
     """The state after `event`, which stands at `offset`."""
+    if not isinstance(event, _UNSAYING):
+        state = replace(state, unsaid=None) if state.unsaid is not None else state
+    elif state.unsaid is None:
+        state = replace(state, unsaid=offset)
     match event:
         case Input():
             return _fold_input(state, offset, event)

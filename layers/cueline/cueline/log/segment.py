@@ -220,9 +220,12 @@ class Log(Protocol):
 
         `window` is in bytes as stored, since those are what a read costs. All of a segment's item
         counts, names and values: events, the state after them, attempt, trace and keys. META
-        does not.
+        does not. Of segments in a row by which nobody says anything (settings, who listens) only
+        the newest 4 KB and the first are there, and count: a client that connects again and again
+        pushes out nothing that was said.
 
-        One query, as a rule; of a long log with a large window two. Segments of older
+        One query, as a rule; of a long log with a large window two, and one for each long row of
+        such segments. Segments of older
         incarnations are left out, and what the newest compaction has made needless. Where the
         newest incarnation has only its META, the head is at 0 with an empty state.
         """

@@ -44,6 +44,7 @@ __all__ = [
     "steering",
     "superseded",
     "trace_of",
+    "unsaid_in",
     "waiting_asides",
     "withdrawal",
 ]
@@ -130,6 +131,9 @@ class State:
     """Where what the application has set stands; None where it has set nothing."""
     heard_until: int = 0
     """Milliseconds since 1970, UTC, by when every connection that was made will have ended."""
+    unsaid: int | None = None
+    """Where the newest events begin with which nobody says anything: of settings, of who listens.
+    None where the newest event is another one."""
     deleted: bool = False
 
     @property
@@ -166,6 +170,11 @@ def state_to_json(state: State) -> str:
 
 def state_from_json(text: str) -> State:
     return _STATE.validate_json(text)
+
+
+def unsaid_in(text: str) -> int | None:
+    """`unsaid` of a state as JSON, which is not read for that where it has none."""
+    return state_from_json(text).unsaid if '"unsaid":' in text else None
 
 
 def offsets(inputs: Iterable[Waiting]) -> tuple[int, ...]:

@@ -59,12 +59,7 @@ from typing import Any
 from zlib import crc32
 
 from cueline.adapters.expiry import hint_of
-from cueline.adapters.marks import (
-    marks_from_json,
-    marks_to_json,
-    notes_from_json,
-    notes_to_json,
-)
+from cueline.adapters.marks import marks_from_json, marks_to_json, notes_from_json, notes_to_json
 from cueline.adapters.page_keys import rank
 from cueline.adapters.session_texts import FIELDS, session_fields, session_to_texts
 from cueline.adapters.sizes import FLAGS, flags_of, segment_size, segment_to_json
@@ -239,6 +234,11 @@ def recorded_in(item: Item) -> tuple[Recorded, ...]:
     events, written_at = events_from_json(item["events"]["S"]), int(item["written_at"]["N"])
     marks, notes = marks_in(item), notes_in(item)
     return record(offset_in(item), written_at, item["trace_id"]["S"], events, marks, notes)
+
+
+def state_in(item: Item) -> str:
+    """The state after a segment, as JSON."""
+    return str(item["state"]["S"])
 
 
 def size_of(item: Item) -> int:

@@ -1,5 +1,6 @@
 """The log: one conditional write, one query for the tail, one for the events after an offset."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -27,10 +28,12 @@ from cueline.adapters.dynamodb.items import (
     session_from_item,
     size_of,
     sk_of,
+    state_in,
 )
 from cueline.adapters.dynamodb.query import between
 from cueline.adapters.dynamodb.records import keyed_from_item, keyed_to_item
 from cueline.adapters.expiry import keyed_until
+from cueline.adapters.filling import Filling
 from cueline.adapters.marks import annotated
 from cueline.adapters.sizes import check_noted
 from cueline.engine.ports import Clock
@@ -63,9 +66,16 @@ class DynamoLog:
         """Session -> the key from which on its segments are needed, as far as is known here."""
 
     def tail(self, session: str, window: int = 0) -> Tail:
-        meta, newest, room = None, 0, window
+        meta, newest, at = None, 0, 0
         items: list[Item] = []  # of segments, the newest first
         last, needed = None, 0
+        filling = Filling(window, sys.maxsize)
+
+        def further() -> tuple[int, str]:
+            if at > filling.next:
+                return _page(filling.room), segment_sk(newest, filling.next)
+            return _further(items[-_WINDOW_PAGE:], filling.room), ""
+
         newest_first = between(
             self._client,
             self._table,
@@ -73,7 +83,7 @@ class DynamoLog:
             self._floors.get(session, FIRST_SEGMENT),
             META,
             page=_page(window),
-            further=lambda: _further(items[-_WINDOW_PAGE:], room),
+            further=further,
             forward=False,
         )
         for item in newest_first:
@@ -83,15 +93,16 @@ class DynamoLog:
                 continue
             if incarnation_in(item) < newest:
                 break
-            newest = incarnation_in(item)
-            room -= size_of(item) if window else 0
-            if items and room < 0:
+            newest, at = incarnation_in(item), offset_in(item)
+            if at > filling.next:
+                continue
+            if not filling.takes(at, size_of(item), state_in(item)) and items:
                 break
             items.append(item)
             if not last:
                 last = segment_from_item(item)
                 needed = last.state.needed
-            if room <= 0 or offset_in(item) <= needed:
+            if filling.room <= 0 or at <= needed:
                 break
         if not last:
             return Tail(meta, Head(newest, 0, State()))

@@ -31,21 +31,19 @@ def between(
     last: str,
     *,
     page: int = 1000,
-    further: Callable[[], int] | None = None,
+    further: Callable[[], tuple[int, str]] | None = None,
     forward: bool = True,
 ) -> Iterator[Item]:
     """Strongly consistent; asks for a further page of items only where the reader goes on.
 
-    `further` is asked how many items each page after the first should have, if not `page`.
+    `further` is asked how many items each page after the first should have, if not `page`; and,
+    on the way backwards, for the key from which to go on, where what is before that is not wanted.
     """
+    bounds = {":pk": text(pk), ":first": text(first), ":last": text(last)}
     request: QueryInputTypeDef = {
         "TableName": table,
         "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
-        "ExpressionAttributeValues": {
-            ":pk": text(pk),
-            ":first": text(first),
-            ":last": text(last),
-        },
+        "ExpressionAttributeValues": bounds,
         "ScanIndexForward": forward,
         "ConsistentRead": True,
         "Limit": page,
@@ -58,7 +56,10 @@ def between(
             return
         request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
         if further:
-            request["Limit"] = further()
+            request["Limit"], nearer = further()
+            if nearer:
+                del request["ExclusiveStartKey"]
+                bounds[":last"] = text(nearer)
 
 
 def listed(

@@ -5,6 +5,7 @@ from itertools import chain
 from typing import Any
 
 from cueline.adapters.expiry import keyed_until
+from cueline.adapters.filling import Filling
 from cueline.adapters.marks import annotated
 from cueline.adapters.memory.store import Store, Stored, Taken
 from cueline.adapters.sizes import check_noted
@@ -29,14 +30,15 @@ class MemoryLog:
         head = Head(newest, last.end, last.state, last.written_at)
         if last.state.deleted:
             return Tail(meta, head)
-        first, room = last.at, window - own[0][1].size(session)
-        parts = [last.recorded()]
-        needed = last.state.needed
+        filling = Filling(window, last.at)
+        filling.takes(last.at, own[0][1].size(session), own[0][1].state)
+        first, parts = last.at, [last.recorded()]
         for at, stored in own[1:]:
-            if first <= needed:
+            if first <= last.state.needed:
                 break
-            room -= stored.size(session)
-            if room < 0:
+            if at > filling.next:
+                continue
+            if not filling.takes(at, stored.size(session), stored.state):
                 break
             first = at
             parts.append(stored.recorded(at))
