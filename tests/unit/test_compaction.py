@@ -268,6 +268,21 @@ def test_all_that_is_no_longer_read_is_in_what_was_summed_up(shop: Workshop) -> 
     assert 1 < len(compacted(shop)) < 10
 
 
+def test_what_is_too_much_for_one_summary_is_summed_up_part_by_part(shop: Workshop) -> None:
+    use(shop, model := Summing())
+    shop.limit(window_bytes=6_000)
+    shop.change(compaction=Compaction(enabled=False))
+    for n in range(30):
+        shop.say(f"message {n}. {400 * 'x'}")
+    shop.change(compaction=Compaction(keep_recent_inputs=1))
+    shop.say("and now?")
+    summed = [texts(request.items)[0] for request in model.summed]
+    assert len(summed) > 2
+    assert max(len(transcript) for transcript in summed) <= 6_000
+    told = "\n".join([*summed, *asked_last(shop)])
+    assert [n for n in range(30) if told.count(f"message {n}.") != 1] == []
+
+
 def test_what_was_read_no_longer_is_summed_up_where_that_is_asked_for(shop: Workshop) -> None:
     use(shop, model := Summing())
     shop.limit(window_bytes=6_000)

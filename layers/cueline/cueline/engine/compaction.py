@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cueline.engine.agent import Agent
 from cueline.engine.model import Called, ModelRequest, Returned, Said
 from cueline.engine.prompt import INVOKE_SKILL
-from cueline.log.conversation import SUMMARY, Item, conversation, since_compaction
+from cueline.log.conversation import SUMMARY, Item, conversation, since_compaction, size
 from cueline.log.events import (
     SAYING,
     Answered,
@@ -49,13 +49,17 @@ class Cut:
     kept: tuple[int, ...]
     turns: int
     events: int
+    whole: bool
+    """False where it is but the oldest part, as there is more than one summary is asked for."""
 
 
-def cut(events: Sequence[Recorded], keep: int, up_to: int | None = None) -> Cut | None:
+def cut(
+    events: Sequence[Recorded], keep: int, up_to: int | None = None, most: int | None = None
+) -> Cut | None:
     """All but the newest `keep` inputs that have ended, or what has ended by `up_to`.
 
     Never a part of a turn, and nothing that waits, runs, or is suspended. None where that leaves
-    nothing.
+    nothing. No more than `most` bytes of conversation, but for a single turn.
     """
     since, live = since_compaction(events)
     ends = {o: r.offset for r in live for o in _ended(r.event)}
@@ -63,17 +67,23 @@ def cut(events: Sequence[Recorded], keep: int, up_to: int | None = None) -> Cut 
     ended = sorted(ends[offset] for offset in asked if offset in ends)
     if up_to is not None:
         ended, keep = [end for end in ended if end <= up_to], 0
-    ended = ended[: len(ended) - keep]
+    wanted = ended = ended[: len(ended) - keep]
+    before = tuple(r for r in events if since and isinstance(r.event, Compacted))[-1:]
     while ended:
         place = _past_partial(live, ended[-1])
         past, kept = _divided(live, ends, place)
-        if len(kept) <= MOST_KEPT:
+        fits = most is None or len(ended) == 1 or _size((*before, *past)) <= most
+        if fits and len(kept) <= MOST_KEPT:
             turns = {getattr(r.event, "turn", "") for r in past} - {""}
             shown = sum(isinstance(r.event, SAYING) and _says(r.event) for r in past)
-            before = tuple(r for r in events if since and isinstance(r.event, Compacted))[-1:]
-            return Cut((*before, *past), place, kept, len(turns), shown)
+            whole = ended == wanted
+            return Cut((*before, *past), place, kept, len(turns), shown, whole)
         ended = ended[: len(ended) // 2]  # nearer to the beginning less is kept
     return None
+
+
+def _size(past: Sequence[Recorded]) -> int:
+    return sum(map(size, conversation(past)))
 
 
 def _says(event: Event) -> bool:

@@ -117,18 +117,19 @@ def compact(host: Host, asked: CompactionAsked | None) -> bool:
         return _given_up(host, asked, outcome.failure)
     if outcome.outcome != "answered":
         return outcome.outcome != "left"
-    host.overfull = False
+    host.overfull = not cut.whole
     return _store(host, asked, cut)
 
 
 def _cut(host: Host, asked: CompactionAsked | None) -> Cut | None:
     """What is to be summed up; who asks for it gets it, however little room that makes."""
+    most = host.limits.window_bytes
     if not asked:
-        return host.room.cut() if host.room else None
+        return host.room.cut(most) if host.room else None
     if asked.up_to is not None:
-        return compaction.cut(host.events, 0, asked.up_to)
+        return compaction.cut(host.events, 0, asked.up_to, most)
     keep = host.agent.compaction.keep_recent_inputs if host.agent else 0
-    return compaction.cut(host.events, keep)
+    return compaction.cut(host.events, keep, most=most)
 
 
 def _store(host: Host, asked: CompactionAsked | None, cut: Cut) -> bool:

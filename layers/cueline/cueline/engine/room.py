@@ -49,12 +49,12 @@ class Room:
             return True
         return (self.overfull or self._used() >= self._threshold) and self.cut() is not None
 
-    def cut(self) -> Cut | None:
+    def cut(self, most: int | None = None) -> Cut | None:
         """What is to be summed up, where that makes room for more than the next turn: each summary
-        costs a call. With a full context, even the newest turns."""
+        costs a call. With a full context, even the newest turns. `most` is as in `cut`."""
         keep = self.compaction.keep_recent_inputs
         wishes = (keep, *(n for n in (1, 0) if n < keep))
-        found = (one for n in wishes if (one := cut(self.events, n)))
+        found = (one for n in wishes if (one := cut(self.events, n, most=most)))
         return next(filter(self._makes_room, found), None)
 
     @property
