@@ -108,6 +108,27 @@ def test_whoever_comes_back_is_told_what_they_have_missed(talk: Commanded) -> No
     assert talk.listening()[0].after == 7
 
 
+@pytest.mark.parametrize("comes", ["back", "and asks"])
+def test_a_session_that_somebody_listens_to_is_kept_as_long_as_they_come(
+    talk: Commanded, comes: str
+) -> None:
+    """What says that somebody listens is its newest event, though nobody says anything."""
+    talk.change(tti_minutes=30)
+    clock, gateway = talk.backend.clock, ""
+    for n in range(12):
+        clock.ms += 20 * 60_000
+        if comes == "back" or n % 5 == 0:  # the gateway ends each after two hours
+            name, gateway = f"{ID}{n}", f"gw{n}="
+            talk.offer(name, after=-1)
+            assert talk.connect(f"{name}.{SECRET}", gateway) == 200
+        else:
+            talk.acked({"type": "resume", "data": {"after": 0}}, gateway)
+        session = talk.ports.log.tail(SESSION).live(clock.now())
+        assert session
+        expires = clock.now() // 1000 + 30 * 60
+        assert session.collect_at > expires, "the store drops what is still alive"
+
+
 @pytest.mark.parametrize(
     "token",
     [

@@ -104,8 +104,11 @@ def answer(realtime: Realtime, connection: Connection, command: Command, trace_i
 
 def listen(entered: Entered, after: int | None, until: int) -> int:
     """Has the connection told of what comes from here on; the offset of where that is."""
+    ports = entered.ports
     listening = Listening(connection=entered.connection.id, after=after, until=until)
-    return put(entered.ports, entered.writer, entered.tail, lambda *_: (listening,)).offset
+    offset = put(ports, entered.writer, entered.tail, lambda *_: (listening,)).offset
+    ports.sessions.touch(entered.session, ports.clock.now())
+    return offset
 
 
 def disabled(ports: Ports, session: Session) -> str | None:
