@@ -1,6 +1,7 @@
 """A session is made, found, deleted, and made again: one life at a time under a key."""
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -9,9 +10,12 @@ import pytest
 from cueline.engine import sessions
 from cueline.engine.agent import Agent
 from cueline.engine.append import Writer
+from cueline.engine.marks import mark_event
 from cueline.engine.ports import Ports, WakeUp
+from cueline.engine.removal import remove_events
+from cueline.engine.runs import try_anew
 from cueline.errors import AgentNotFound, SessionExists, SessionNotFound
-from cueline.log.events import Event, Input
+from cueline.log.events import Event, Input, InputsWithdrawn
 from cueline.log.fold import reduce
 from cueline.log.segment import Head, Segment, Session, Tail
 from cueline.log.state import State
@@ -128,6 +132,29 @@ def test_an_expired_session_is_gone_and_gives_way(ports: Ports, backend: Backend
     again = sessions.create(ports, second_life, "t")
     assert again.incarnation > idle.incarnation > first.incarnation
     assert sweeps(backend) == [WakeUp("a.idle", sweep=(idle.incarnation, 1))]
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda ports, session: mark_event(ports, session, 0, "hidden", "t"),
+        lambda ports, session: remove_events(ports, session, 0, "t"),
+        lambda ports, _: try_anew(ports, ports.log.tail("a.s"), 0, 30, "t", None),
+    ],
+    ids=["marked", "removed", "tried anew"],
+)
+def test_what_lets_a_session_live_on_keeps_the_collector_away(
+    ports: Ports, act: Callable[[Ports, Session], object]
+) -> None:
+    session = sessions.create(ports, replace(NEW, tti_minutes=30), "t")
+    for at in (0, 2, 4):
+        head = replace(ports.log.tail("a.s").head, incarnation=session.incarnation)
+        said = (Input(texts=("hi",)), InputsWithdrawn(inputs=(at,)))
+        Writer(ports.log, ports.clock, "a.s", "t").put(head, said)
+        ports.clock.sleep(25 * 60)
+    act(ports, session)
+    session, _ = sessions.find(ports, "a", "s")
+    assert session.collect_at > ports.clock.now() // 1000 + 60 * 60
 
 
 def test_a_sign_of_life_between_look_and_burial_saves_the_session(

@@ -48,6 +48,7 @@ def mark_event(
     if not marked or marked.mark != mark:
         raise _missing(session, offset)  # somebody has erased it meanwhile
     _announce(ports, session, offset, trace_id)
+    ports.sessions.touch(session, ports.clock.now())
     return marked
 
 

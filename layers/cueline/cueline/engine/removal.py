@@ -75,6 +75,7 @@ def remove_events(ports: Ports, session: Session, first: int, trace_id: str) -> 
     head, removed = writer.append(head_of(ports, session), build)
     if removed:
         wake_next(ports, session.id, head)
+        ports.sessions.touch(session, ports.clock.now())
 
 
 def removal(state: State, first: int, at: int, calls: Collection[str]) -> tuple[Event, ...]:

@@ -198,4 +198,6 @@ def try_anew(
     again = found.event.model_copy(update={"digest": "", "not_before": 0, "not_after": 0})
     writer = Writer(ports.log, ports.clock, session, trace_id)
     taken = accept(ports, writer, tail, Arrival(again, key=key), lease, hosts=False)
+    if tail.session:
+        ports.sessions.touch(tail.session, ports.clock.now())
     return taken.offset
