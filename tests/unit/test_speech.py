@@ -3,16 +3,20 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cueline.adapters.clock import SystemClock
+from cueline.adapters.memory import memory_ports
 from cueline.adapters.memory.connections import MemoryConnections
+from cueline.doors.access import Access
 from cueline.doors.client_commands.frames import MAX_BYTES
+from cueline.doors.client_commands.realtime import Realtime
 from cueline.doors.client_commands.speech import MOST, LiveListeners, LiveSpeech
 from cueline.engine.listeners import GRANTS, Connection, Sent
-from cueline.engine.ports import Clock
+from cueline.engine.ports import Clock, Key, Secret
 from tests.clock import FakeClock
 from tests.listening import Sockets
 
@@ -43,14 +47,17 @@ class Stage:
         self.clock = clock or SystemClock()
         self.connections: MemoryConnections = MemoryConnections(self.clock)
         self.sockets = Sockets()
+        self.ports = memory_ports(self.clock)
+        self.checks = False
+        """Who may listen."""
         self.age = age
         for gateway in gateways:
             self.comes(gateway)
 
-    def comes(self, gateway: str, *, told: bool = True) -> Connection:
+    def comes(self, gateway: str, *, told: bool = True, key: str = "key") -> Connection:
         now = self.clock.now()
         name = f"{SESSION}.{gateway}"
-        self.connections.offer(Connection(name, SESSION, 1, "key", GRANTS, now, now + 60_000), "t")
+        self.connections.offer(Connection(name, SESSION, 1, key, GRANTS, now, now + 60_000), "t")
         opened = self.connections.open(name, "t", gateway, now - self.age, now + 7_200_000)
         assert opened
         if told:
@@ -58,7 +65,13 @@ class Stage:
         return opened
 
     def speech(self, turn: str = "turn") -> LiveSpeech:
-        return LiveListeners(self.connections, self.sockets, self.clock).speech(SESSION, 1, turn)
+        return LiveListeners(self.realtime()).speech(SESSION, 1, turn)
+
+    def realtime(self, **other: Any) -> Realtime:
+        """What it stands on, as it is now; `other` is what is not as it was made."""
+        access = Access(self.ports.keys, self.clock, bytes) if self.checks else None
+        made = Realtime(self.ports, self.connections, self.sockets, access)
+        return replace(made, **other)
 
     def begun(self, turn: str = "turn") -> LiveSpeech:
         speech = self.speech(turn)
@@ -277,6 +290,32 @@ def test_who_comes_while_something_is_said_is_told_all_of_it() -> None:
     until(lambda: stage.text("b") == "Once upon a time")
     assert stage.sockets.told("b")[0]["data"] == {"state": "started", "response_id": "turn"}
     assert not stage.sockets.frames["untold"]
+    speech.ends(cut=True)
+
+
+def test_whose_key_is_revoked_hears_no_more_of_what_is_being_said() -> None:
+    clock = FakeClock()
+    stage = Stage(clock=clock)
+    stage.checks = True
+    for name in ("mine", "theirs"):
+        stage.ports.keys.put(Key(name, "website", (Secret("0" * 64),), 0))
+        stage.comes(f"by {name}", key=name)
+    speech = stage.begun()
+    speech.says(0, "For ")
+    until(lambda: stage.text("by mine") == stage.text("by theirs") == "For ")
+    stage.ports.keys.remove("mine")
+    stage.comes("late", key="mine")
+    clock.sleep(1.1)
+    speech.says(None, "your ")
+    until(lambda: stage.text("by theirs") == "For your ")
+    until(lambda: not speech._looking)
+    heard = stage.text("by mine")
+    speech.says(None, "eyes only")
+    passes(clock, 0.1, lambda: stage.text("by theirs") == "For your eyes only")
+    assert stage.text("by mine") == heard
+    assert not stage.sockets.frames["late"]
+    # It is told of that, and ended, with what is stored next.
+    assert stage.connections.get(f"{SESSION}.by mine", clock.now())
     speech.ends(cut=True)
 
 
@@ -544,9 +583,9 @@ def speak_through(listeners: LiveListeners, at_least: Callable[[], Any]) -> None
 
 def test_no_failure_reaches_the_turn(caplog: pytest.LogCaptureFixture) -> None:
     stage, broken = Stage("a"), Broken()
-    no_table = LiveListeners(broken, stage.sockets, stage.clock)  # type: ignore[arg-type]
+    no_table = LiveListeners(stage.realtime(connections=broken))
     speak_through(no_table, lambda: "wait" in caplog.text)
-    no_gateway = LiveListeners(stage.connections, broken, stage.clock)  # type: ignore[arg-type]
+    no_gateway = LiveListeners(stage.realtime(sockets=broken))
     speak_through(no_gateway, lambda: "was not told" in caplog.text)
 
     class Forgetful(MemoryConnections):
@@ -555,7 +594,7 @@ def test_no_failure_reaches_the_turn(caplog: pytest.LogCaptureFixture) -> None:
 
     stage.sockets.answering("a", ["gone"])
     stage.connections.__class__ = Forgetful
-    no_removal = LiveListeners(stage.connections, stage.sockets, stage.clock)
+    no_removal = LiveListeners(stage.realtime())
     speak_through(no_removal, lambda: "not removed" in caplog.text)
     assert "secret" not in caplog.text
 

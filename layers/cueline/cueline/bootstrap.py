@@ -221,7 +221,7 @@ def _live_listeners() -> "Listeners":
     from cueline.doors.client_commands.speech import LiveListeners
 
     sockets_client()
-    return LiveListeners(realtime().connections, realtime().sockets, ports().clock)
+    return LiveListeners(realtime())
 
 
 def _toolbox() -> Toolbox:

@@ -1,6 +1,7 @@
 """Connections that the server ends. None may stay open that nobody tells anything any more."""
 
 import logging
+from collections.abc import Iterable
 
 from cueline.doors.client_commands.realtime import Realtime
 from cueline.engine.listeners import Connection
@@ -44,6 +45,12 @@ def may_stay(realtime: Realtime, connection: Connection) -> bool:
         if key and any(secret.live(now) for secret in key.secrets):
             return True
     return False
+
+
+def revoked(realtime: Realtime, connections: Iterable[Connection]) -> set[str]:
+    """The keys of those who may not stay. Each is asked for once. Raises Unavailable."""
+    keys = {one.caller: one for one in connections}
+    return {key for key, one in keys.items() if not may_stay(realtime, one)}
 
 
 def _closed(realtime: Realtime, gateway: str) -> bool:

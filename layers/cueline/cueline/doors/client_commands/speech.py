@@ -12,21 +12,19 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from cueline.doors.client_commands.frames import TalkState, created, deltas, talk_state, units
-from cueline.engine.listeners import Connection, Connections, Sent, Sockets
-from cueline.engine.ports import Clock
+from cueline.doors.client_commands.leaving import revoked
+from cueline.doors.client_commands.realtime import Realtime
+from cueline.engine.listeners import Connection, Sent
 from cueline.errors import unexpected
 
 logger = logging.getLogger(__name__)
 
-SENDERS = 8
-FOR_SLOW = 4
-"""Of these, for connections of a speech that did not take the last frame: each may take long."""
+SENDERS, FOR_SLOW = 8, 4
+"""The latter for connections of a speech that did not take the last frame: each may take long."""
 MOST = 50
 """Connections that hear one speech; all others are told what is stored of it."""
-PAUSE = 0.1
-"""Seconds between two deltas for the same connection."""
-LONGEST_PAUSE = 2.0
-"""For one that does not take them."""
+PAUSE, LONGEST_PAUSE = 0.1, 2.0
+"""Seconds between two deltas for one connection; the latter where it does not take them."""
 STEP = 0.02
 """Seconds at least until who becomes due is told: then all others who are due as well."""
 LOOK_EVERY = 1.0
@@ -45,8 +43,8 @@ NEVER, FOR_EVER = float("-inf"), float("inf")
 class LiveListeners:
     """Tells the connections of a session what its turns say."""
 
-    def __init__(self, connections: Connections, sockets: Sockets, clock: Clock) -> None:
-        self.connections, self.sockets, self.clock = connections, sockets, clock
+    def __init__(self, realtime: Realtime) -> None:
+        self.realtime, self.clock = realtime, realtime.ports.clock
         self.senders = ThreadPoolExecutor(SENDERS, "speech-sender")
 
     def speech(self, session: str, incarnation: int, turn: str) -> "LiveSpeech":
@@ -218,18 +216,23 @@ class LiveSpeech:
     # --- what waits for others -------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Who listens now. Who has left says so when it is told something."""
-        found: list[Connection] = []
+        """Who listens now, and still may. Who has left says so when it is told something."""
+        found, lost = list[Connection](), set[str]()
         try:
-            to = self._to
-            found += to.connections.of(self._session, self._incarnation, to.clock.now())
+            real, now = self._to.realtime, self._to.clock.now()
+            there = real.connections.of(self._session, self._incarnation, now)
+            lost |= revoked(real, there)
+            found += there
         except Exception as error:
             logger.warning("Those who have come to listen wait", extra=unexpected(error))
         with self._changed:
             self._looking = False
             for connection in found:
                 gateway = connection.gateway
-                if len(self._listeners) < MOST and gateway not in self._left:
+                if connection.caller in lost:
+                    self._left.add(gateway)
+                    self._listeners.pop(gateway, None)
+                elif len(self._listeners) < MOST and gateway not in self._left:
                     self._listeners.setdefault(gateway, _Listener(connection))
             self._changed.notify()
 
@@ -243,7 +246,7 @@ class LiveSpeech:
             for frame, then in (*signs, *texts):
                 if self._over(told):
                     break
-                if (outcome := to.sockets.send(connection.gateway, frame)) != "sent":
+                if (outcome := to.realtime.sockets.send(connection.gateway, frame)) != "sent":
                     break
                 told = then
         except Exception as error:
@@ -268,7 +271,7 @@ class LiveSpeech:
 
     def _remove(self, connection: Connection) -> None:
         try:
-            self._to.connections.remove(connection)
+            self._to.realtime.connections.remove(connection)
         except Exception as error:  # it will expire
             logger.warning("A connection that is gone was not removed", extra=unexpected(error))
 
