@@ -155,6 +155,25 @@ class Stage:
 
         self.sockets.send = slow  # type: ignore[method-assign]
 
+    def sticks(self, name: str, seconds: float) -> None:
+        """From now on all that is done to this one takes so long, and it is never closed."""
+        send, close = self.sockets.send, self.sockets.close
+
+        def waits(gateway: str) -> None:
+            if gateway == name:
+                self.clock.sleep(seconds)
+
+        def slow(gateway: str, frame: str) -> Sent:
+            waits(gateway)
+            return send(gateway, frame)
+
+        def closing(gateway: str) -> Sent:
+            waits(gateway)
+            return close(gateway)
+
+        self.sockets.send, self.sockets.close = slow, closing  # type: ignore[method-assign]
+        self.sockets.stuck = {name}
+
     def row(self, name: str) -> Connection | None:
         return self.connections.get(f"{SESSION}.{name}", self.clock.now())
 
@@ -557,7 +576,7 @@ def test_one_that_cannot_be_closed_is_told_nothing_more_and_closed_later(stage: 
     row = stage.row("ada")
     assert row
     assert row.closing
-    assert stage.sockets.closes["ada"] == 4
+    assert stage.sockets.closes["ada"] == 2 + 1
     asks = stage.writes(stage.listens(f"{SESSION}.ada", after=0))
     stage.sockets.stuck = set()
     assert stage.tell(asks, stage.writes(says("three"))) == set()
@@ -664,6 +683,22 @@ def test_a_batch_ends_in_time_however_many_come_back_at_once(stage: Stage) -> No
     begun = stage.clock.monotonic()
     stage.tell(*batch)
     assert stage.clock.monotonic() - begun < broadcast.BUDGET + reaching.PATIENCE
+
+
+@pytest.mark.parametrize("answers", [("sent",), ("busy", "sent"), ("busy",)])
+def test_others_wait_for_the_slowest_a_quarter_of_a_minute_at_most_and_then_hardly(
+    stage: Stage, answers: tuple[Sent, ...]
+) -> None:
+    """However slow its socket is, and the gateway in closing it."""
+    stage.tell(stage.joins("ada"), stage.joins("eve", OTHER))
+    stage.sockets.answering("ada", [*answers * 10, answers[-1]])
+    stage.sticks("ada", 2)
+    for most in (15, 2, 2):
+        begun = stage.clock.monotonic()
+        batch = [stage.writes(says(f"{n}")) for n in range(20)]
+        assert stage.tell(*batch, stage.writes(says("x"), of=OTHER)) == set()
+        assert stage.clock.monotonic() - begun <= most
+    assert stage.said("eve") == [*BEGIN, "x", "x", "x"]
 
 
 def test_part_of_an_event_is_not_taken_for_all_of_it(stage: Stage) -> None:

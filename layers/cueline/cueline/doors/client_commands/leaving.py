@@ -14,7 +14,7 @@ PAUSE = 0.3
 """Seconds before a WebSocket is closed again that may still be open."""
 
 
-def leave(realtime: Realtime, connection: Connection) -> bool:
+def leave(realtime: Realtime, connection: Connection, tries: int = TRIES) -> bool:
     """Closes its WebSocket, and forgets it once that is over. Never raises.
 
     Where it cannot be closed now it is marked as `closing`: it is told nothing more, and whoever
@@ -23,7 +23,7 @@ def leave(realtime: Realtime, connection: Connection) -> bool:
     """
     closed = False
     try:
-        closed = not connection.gateway or _closed(realtime, connection.gateway)
+        closed = not connection.gateway or _closed(realtime, connection.gateway, tries)
         if closed:
             realtime.connections.remove(connection)
         elif not connection.closing:
@@ -53,8 +53,8 @@ def revoked(realtime: Realtime, connections: Iterable[Connection]) -> set[str]:
     return {key for key, one in keys.items() if not may_stay(realtime, one)}
 
 
-def _closed(realtime: Realtime, gateway: str) -> bool:
-    for n in range(TRIES):
+def _closed(realtime: Realtime, gateway: str, tries: int) -> bool:
+    for n in range(tries):
         if n:
             realtime.ports.clock.sleep(PAUSE)
         if realtime.sockets.close(gateway) != "busy":

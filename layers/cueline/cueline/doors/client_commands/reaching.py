@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cueline.doors.client_commands import frames
-from cueline.doors.client_commands.leaving import leave
+from cueline.doors.client_commands.leaving import TRIES, leave
 from cueline.doors.client_commands.realtime import Realtime
 from cueline.engine.listeners import LONGEST_CONNECTION, Connection
 from cueline.errors import Unavailable, unexpected
@@ -105,4 +105,6 @@ class Line:
         return self.realtime.connections.get(self.connection.id, now) is not None
 
     def _leave(self) -> Reached:
-        return "left" if leave(self.realtime, self.connection) else "not_told"
+        # One that could not be closed before is come upon by each batch: none waits for it long.
+        tries = 1 if self.connection.closing else TRIES
+        return "left" if leave(self.realtime, self.connection, tries) else "not_told"
