@@ -60,12 +60,16 @@ process.exit(0);
 """
 
 
-async def test_the_page_of_the_readme_shows_the_whole_conversation_though_it_is_cut_off(
+def shown_in(path: str) -> str:
+    [found] = re.findall(r"```js\n(.*?)```", (ROOT / path).read_text(), re.DOTALL)
+    return str(found)
+
+
+async def test_the_page_of_the_docs_shows_the_whole_conversation_though_it_is_cut_off(
     browser: Browser, url: str, agent: str, made: dict[str, Any]
 ) -> None:
-    [shown] = re.findall(r"```js\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     page = f"""
-        {shown}
+        {shown_in("docs/client-commands.md")}
         const post = (body) => fetch("{url}/public/agents/{agent}/connections", {{
             method: "POST", headers: {{ "content-type": "application/json" }}, body,
         }}).then((answer) => answer.json());
@@ -78,21 +82,20 @@ async def test_the_page_of_the_readme_shows_the_whole_conversation_though_it_is_
         addEventListener("load", () => talk({json.dumps(made["token"])}, again));
     """
     program = """
-        const sent = async (text) => {
-            await until(() => ws?.readyState === WebSocket.OPEN);
-            await page.evaluate((text) => say(text), text);
-        };
-        const count = (messages) =>
-            until((many) => Object.keys(over).length === many, messages);
+        const sent = (text) => page.evaluate((text) => say(text), text);
+        const over = (many) => Object.values(said).filter((one) => one.over).length === many;
+        const count = (messages) => until(over, messages);
+        await until(() => ws !== undefined);
         await sent("Hello!");
         await count(2);
         await sent("And now?");
-        await until(() => Object.keys(texts).length === 4);
+        await until(() => Object.keys(said).length === 4);
         const gone = `${url}/public/connections/${process.env.CONNECTION}`;
         assert.equal((await fetch(gone, { method: "DELETE" })).ok, true);
-        await until(() => connections === 1 && Object.keys(over).length === 4);
+        await until(() => ws.readyState !== WebSocket.OPEN);
         await sent("And then?");
         await count(6);
+        await until(() => connections === 1 && Object.keys(unanswered).length === 0);
         const result = await page.evaluate(() => document.body.innerText);
     """
     connection = made["connection"]["id"]
@@ -100,6 +103,20 @@ async def test_the_page_of_the_readme_shows_the_whole_conversation_though_it_is_
     said = [text for _, text in transcript(url, made)]
     assert len(said) == 6
     assert told == "\n\n".join(said)
+
+
+async def test_the_page_of_the_readme_hears_and_speaks(
+    browser: Browser, url: str, made: dict[str, Any]
+) -> None:
+    page = f"const token = {json.dumps(made['token'])}\n{shown_in('README.md')}"
+    program = """
+        await until(() => ws.readyState === WebSocket.OPEN);
+        await page.evaluate(() => say("Hello!"));
+        await until(() => Object.values(said).filter((one) => one.over).length === 2);
+        const result = await page.evaluate(() => document.body.innerText);
+    """
+    told = await browser.show(page, program + END)
+    assert told == "\n\n".join(text for _, text in transcript(url, made))
 
 
 async def test_a_page_hears_an_answer_on_its_way_from_doors_1_and_2(

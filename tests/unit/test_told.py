@@ -161,6 +161,13 @@ def test_what_is_told_carries_its_offset(event: Event) -> None:
         assert frame["data"].get("message", frame["data"])["offset"] == 4
 
 
+@pytest.mark.parametrize("event", TOLD, ids=lambda event: event.type)
+def test_every_message_names_itself_or_its_response(event: Event) -> None:
+    """By that a client keeps it apart from the others."""
+    messages = [one["data"]["message"] for one in shown(event) if "message" in one["data"]]
+    assert all(one.get("item_id") or one.get("response_id") for one in messages)
+
+
 @pytest.mark.parametrize("event", [*NOT_TOLD, *BY_BROADCAST], ids=lambda event: event.type)
 def test_what_is_not_told_makes_no_frame(event: Event) -> None:
     assert shown(event) == []
