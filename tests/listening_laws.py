@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cueline.engine.wake import EARLY_MS
 from cueline.log.events import (
     Answered,
     AsideBegan,
@@ -26,7 +27,7 @@ from cueline.log.events import (
 )
 from cueline.log.fold import fold
 from cueline.log.settings import Settings
-from cueline.log.state import State, Waiting, offsets
+from cueline.log.state import State, Waiting, due, offsets
 from tests.hearing import Hearer, judge_what_is_heard, judge_what_was_heard
 from tests.simulated_speech import Spoken
 
@@ -56,7 +57,7 @@ def judge_listeners(
     state = State()
     for recorded in events:
         if isinstance(recorded.event, TurnBegan):
-            _begins(state, recorded.event)
+            _begins(state, recorded.event, recorded.created_at + EARLY_MS)
         state = fold(state, recorded.offset, recorded.event)
     if not state.deleted:
         _ends(events)
@@ -69,9 +70,9 @@ def judge_listeners(
             judge_what_was_heard(hearer, events)
 
 
-def _begins(before: State, began: TurnBegan) -> None:
-    """Who interrupts takes all that waits along, in order; and who waits with others, those."""
-    waiting = before.pending
+def _begins(before: State, began: TurnBegan, now: int) -> None:
+    """Who interrupts takes all that is ready along, in order; and who waits with others, those."""
+    waiting = due(before, now)
     if any(map(before.suspect, waiting)):
         return  # it is tried alone
     interrupting = [n for n, one in enumerate(waiting) if one.policy == "interrupt"]

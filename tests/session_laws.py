@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from cueline.engine.wake import EARLY_MS
 from cueline.log.events import (
     Answered,
     AsideBegan,
@@ -38,6 +39,7 @@ from tests.shown_laws import judge_what_is_shown
 from tests.simulated_work import SUMMARY_WORD, TOOLS, Ran, number_in
 from tests.status_laws import Statuses
 from tests.trigger_laws import Policies, Speaking
+from tests.waiting_laws import judge_begin
 
 CUTS = int(os.environ.get("PROTOCOL_CUTS", "8"))
 """Places of one log at which its conversation is judged."""
@@ -111,7 +113,7 @@ class Judge:
                 self.events.append(recorded)
                 self.seen[event.type] += 1
                 self.state = fold(before, recorded.offset, event)
-                self._protocol(before, event)
+                self._protocol(before, event, recorded.created_at + EARLY_MS)
                 self._inputs(before, recorded.offset, event)
                 self._calls(before, recorded.offset, event)
                 self.speaking.note(before, recorded.offset, event)
@@ -146,8 +148,8 @@ class Judge:
 
     # --- who runs, who waits ---------------------------------------------------------------------
 
-    def _protocol(self, before: State, event: Event) -> None:
-        waiting = offsets(before.pending)
+    def _protocol(self, before: State, event: Event, now: int) -> None:
+        """Written by then: within one step no time goes by."""
         turn = getattr(event, "turn", None)
         if before.open and self.state.open != before.open and not self.state.deleted:
             assert turn == before.open.id, "only its own events change the main turn"
@@ -157,22 +159,15 @@ class Judge:
             case TurnBegan():
                 self.begun[event.turn] = event.inputs
                 assert before.open is None, "one turn at a time"
-                assert set(event.inputs) <= set(waiting), "only waiting inputs are taken"
-                asking = [i.offset for i in before.pending if i.asks]
-                taken = [o for o in asking if o in event.inputs]
-                assert taken, "a silent input asks for nothing"
-                assert taken == asking[: len(taken)], "turns take in the order of acceptance"
-                if not any(map(before.suspect, before.pending)):
-                    left = [i for i in before.pending if i.offset not in event.inputs]
-                    assert all(i.offset > taken[-1] for i in left), "silent ones are absorbed"
-                    assert not any(i.policy == "interrupt" for i in left), "all that interrupted"
+                judge_begin(before, event.inputs, now, self.seen)
             case AsideBegan():
                 self.begun[event.turn] = event.inputs
                 assert before.open, "an aside is beside an open turn"
                 assert not before.aside, "one at a time"
                 assert set(event.inputs) <= {i.offset for i in waiting_asides(before)}
             case InputsTaken():
-                assert event.inputs == offsets(steering(before, event.turn)), "only what steers"
+                steers = steering(before, event.turn, now)
+                assert event.inputs == offsets(steers), "only what steers"
             case PartlyAnswered():
                 assert self.told[event.turn] == 1, "told once, of an interrupted turn"
                 self.told[event.turn] += 1

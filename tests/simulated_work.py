@@ -5,9 +5,10 @@ Each call has a number that no other call has; it stands in the call's arguments
 
 import json
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from random import Random
 from typing import Any
 
 from cueline.adapters.openai import chat, responses
@@ -22,6 +23,7 @@ from cueline.errors import ModelError
 from cueline.log.events import ToolInput
 from cueline.log.segment import Session
 from cueline.log.triggers import SILENCE
+from tests.fourth_door import EVENT
 from tests.history import problems_of_chat, problems_of_responses
 from tests.simulation import Killed, Process, World
 
@@ -73,6 +75,8 @@ class Workplace:
 
     def __post_init__(self) -> None:
         r = self.world.random
+        self.dice = Random(f"{self.world.seed} work")
+        """For what only events of the fourth door have to do with."""
         self.busy = r.choice([0.0, 0.2, 0.5, 0.7])
         """How often the model calls tools."""
         self.anew = r.random() < 0.5
@@ -101,10 +105,14 @@ class Model:
                 self.me.sleep(r.uniform(0, 70))
             if last & self.work.poison or any(f"- {p}" in asked for p in self.work.poison):
                 raise Killed
-            if world.storm and r.random() < 0.05:
+            if world.storm and (r.random() < 0.05 or self._fails(last)):
                 raise ModelError("model_unavailable", "Down.", retryable=True)
             yield chunk
         yield End("stop")
+
+    def _fails(self, asked: Iterable[str]) -> bool:
+        events = any(text.startswith(EVENT) for text in asked)
+        return events and self.work.dice.random() < 0.6
 
     def _answer(self, request: ModelRequest) -> list[Chunk]:
         r, tools = self.work.world.random, [tool.name for tool in request.tools]

@@ -175,15 +175,11 @@ class SpeakingWalk(Walk):
         self.come(Timer(offset, self.trace(), rungs=(rung,) * 3))
 
     def come(self, timer: Timer) -> None:
-        self.add(*timer.events(self.state, len(self.events)))
+        self.add(*timer.events(self.state, len(self.events), self.now()))
         if self.choose([0, 1]):
             self.begin()
 
     # --- what hosts do ---------------------------------------------------------------------------
-
-    def now(self) -> int:
-        """A second goes by with each event."""
-        return 1000 * len(self.events)
 
     def begin(self, dead: Sequence[str] = ()) -> None:
         """Once what nobody has begun with by its time is given up."""

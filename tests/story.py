@@ -28,6 +28,7 @@ from cueline.log.events import (
     TurnSuspended,
 )
 from cueline.log.segment import Segment, Session, Tail
+from tests.fourth_door import plan_events
 from tests.second_door import SecondDoor
 from tests.session_laws import Judge, name_of
 from tests.simulated_work import SKILL, Model, Toolbox, Workplace, beside, number_in
@@ -79,6 +80,7 @@ class Story:
         for _ in range(r.choice([0, 0, 0, 0, 0, 1, 2])):
             self._later(self.delete)
         self.listeners.plan()
+        plan_events(world, self.send)
         world.run(self.handle)
         self.check()
         # Whatever has happened, the next message is answered.

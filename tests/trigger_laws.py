@@ -127,7 +127,8 @@ class Speaking:
             assert not given or given.follows != follows, "each rung is used once"
         assert not self.removed(follows), "nothing that was removed is followed up"
         assert not before.turns, "nor while the agent is at work"
-        assert not any(waiting.asks for waiting in before.pending), "or will be"
+        now = self.events[at].created_at
+        assert not any(i.asks and not i.held(now) for i in before.pending), "or will be"
         self.followed += 1
         assert self.followed <= self.policies.rungs, "the ladder has an end"
 

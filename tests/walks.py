@@ -174,9 +174,13 @@ class Walk:
 
     # --- what hosts do ---------------------------------------------------------------------------
 
+    def now(self) -> int:
+        """A second goes by with each event."""
+        return 1000 * len(self.events)
+
     def begin(self, dead: Sequence[str] = ()) -> None:
         self.turns += 1
-        self.add(*plan(self.state, len(self.events), dead, f"t{self.turns}"))
+        self.add(*plan(self.state, len(self.events), dead, f"t{self.turns}", self.now()))
 
     def hand_over(self) -> None:
         turn = self.choose(self.state.turns)
@@ -194,9 +198,10 @@ class Walk:
     def go_on(self) -> None:
         turn = self.choose(self.state.turns)
         done = self.work(turn)
-        match next_step(self.state, turn.id, done, compacts=turn.id not in self.gave_up):
+        compacts = turn.id not in self.gave_up
+        match next_step(self.state, turn.id, done, compacts=compacts, now=self.now()):
             case TakeInputs():
-                taken = offsets(steering(self.state, turn.id))
+                taken = offsets(steering(self.state, turn.id, self.now()))
                 self.add(InputsTaken(turn=turn.id, inputs=taken))
             case TakeUpCalls(calls):
                 self.take_up(turn, calls)

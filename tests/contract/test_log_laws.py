@@ -109,7 +109,7 @@ class Laws(RuleBasedStateMachine):
             events[0] = Answered(
                 turn=turn.id, inputs=offsets(turn.inputs), text=f"{self.serial}.answer"
             )
-        elif batch := next_batch(writer.head.state):
+        elif batch := next_batch(writer.head.state, 0):
             events[-1] = TurnBegan(turn=f"t{self.serial}", inputs=offsets(batch))
         self.send(writer, events, loss, key)
 

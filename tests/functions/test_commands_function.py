@@ -129,7 +129,7 @@ def test_what_is_not_delayed_ends_the_answer_and_is_answered_at_once_with_what_w
     assert talk.events()[at - 1 :] == ([said] if situation == IDLE else [stopped, said])
     place = at if situation == IDLE else at + 1
     assert talk.state.open is None
-    assert offsets(next_batch(talk.state)) == (*waiting, place)
+    assert offsets(next_batch(talk.state, 0)) == (*waiting, place)
     assert (ack["status"], ack["offset"]) == ("accepted", place)
     assert "queue_position" not in ack
     if situation != IDLE:
@@ -156,7 +156,7 @@ def test_what_is_delayed_waits_for_the_answer_that_is_being_given(
     assert ack.get("queue_position", 0) == position
     if situation == IDLE:
         assert talk.backend.received() == [WakeUp(SESSION, guards=at + 1)]
-        assert offsets(next_batch(talk.state)) == (at,)
+        assert offsets(next_batch(talk.state, 0)) == (at,)
     else:
         talk.backend.clock.sleep(talk.realtime.lease)
         assert WakeUp(SESSION, guards=at + 1, in_case=True) in talk.backend.received()
@@ -180,7 +180,7 @@ def test_what_waits_gets_one_answer_together_however_the_turn_before_it_ended(
     waiting = [talk.acked(message(delay=True, text=text))["offset"] for text in "abc"]
     again = (1,) if isinstance(end, TurnHandedOver) else ()
     talk.append(end)
-    batch = offsets(next_batch(talk.state))
+    batch = offsets(next_batch(talk.state, 0))
     assert batch == (again or tuple(waiting))
 
 
@@ -190,7 +190,7 @@ def test_what_was_absorbed_and_what_waited_come_in_their_order_before_what_inter
     talk.run("t1")
     bodies = [message(delay=True), message("system", trigger=False), message(text="Now!")]
     places = [talk.acked(body)["offset"] for body in bodies]
-    assert offsets(next_batch(talk.state)) == tuple(places)
+    assert offsets(next_batch(talk.state, 0)) == tuple(places)
     assert talk.acked(message(text="And now!"))["status"] == "accepted"
 
 

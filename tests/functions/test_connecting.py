@@ -465,7 +465,7 @@ def test_an_opening_that_nobody_is_woken_for_keeps_no_client_out_and_is_never_st
     assert talk.events() == [OPENED]
     assert talk.backend.received() == [WakeUp(SESSION, guards=2)]
     assert talk.acked(message())["status"] == "accepted"
-    assert offsets(next_batch(talk.state)) == (1, 3)
+    assert offsets(next_batch(talk.state, 0)) == (1, 3)
 
 
 def test_who_comes_back_with_the_same_words_hears_them_once_and_with_others_those(

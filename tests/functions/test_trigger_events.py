@@ -417,9 +417,9 @@ def test_what_no_contact_can_have_is_refused(
 def test_what_a_trigger_says_of_its_events_is_said_of_each(
     ask4: Ask, ports: Ports, clock: FakeClock
 ) -> None:
-    trigger = made(ask4, policy="steer", delay=5, maxAge=60, maxAttempts=2)
+    trigger = made(ask4, policy="coalesce", delay=5, maxAge=60, maxAttempts=2)
     [asked] = inputs(ports, conversation(ask4, trigger, {"text": "hi"}))
-    assert (asked.policy, asked.tries) == ("steer", 2)
+    assert (asked.policy, asked.tries) == ("coalesce", 2)
     assert asked.not_before == clock.ms + 5_000
     assert asked.not_after == clock.ms + 65_000
 

@@ -145,6 +145,27 @@ def test_what_no_trigger_can_have_is_refused_by_its_name(
     assert not firings(background)
 
 
+@pytest.mark.parametrize("policy", ["interrupt", "steer", "silent"])
+def test_what_is_for_the_turn_that_runs_is_not_held_back(
+    ask4: Ask, background: Background, policy: str
+) -> None:
+    delayed, other = made(ask4, delay=5), made(ask4, policy=policy)
+    for path, given in [
+        ("create", {"policy": policy, "delay": 5}),
+        (f"{delayed}/update", {"policy": policy}),
+        (f"{other}/update", {"delay": 5}),
+    ]:
+        message = refused(ask4("POST", f"{TRIGGERS}/{path}", given), 400, "BAD_REQUEST")
+        assert "delay: goes with the policies enqueue, coalesce, reject and skip" in message
+        assert policy in message
+    assert len([*background.triggers.all()]) == 2
+    for trigger, change in [
+        (delayed, {"policy": policy, "delay": 0}),
+        (other, {"policy": "skip", "delay": 5}),
+    ]:
+        assert ask4("POST", f"{TRIGGERS}/{trigger}/update", change).status == 200
+
+
 def test_what_other_editions_know_does_no_harm(ask4: Ask) -> None:
     trigger = made(ask4, blueprintId="x", alias="y", visibility="private", triggerSchedule="daily")
     assert shown(ask4, trigger)["schedule"] == "daily"

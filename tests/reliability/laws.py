@@ -16,6 +16,7 @@ from cueline.adapters.dynamodb.items import (
 from cueline.adapters.openai import chat, responses
 from cueline.doors.agent_events.events import _fields, to_wire
 from cueline.engine.model import ModelRequest
+from cueline.engine.wake import EARLY_MS
 from cueline.log.conversation import conversation
 from cueline.log.events import (
     Answered,
@@ -33,7 +34,7 @@ from cueline.log.events import (
 )
 from cueline.log.fold import fold
 from cueline.log.segment import Session
-from cueline.log.state import State, covered, offsets
+from cueline.log.state import State, covered, due, offsets
 from tests.history import problems_of_chat, problems_of_responses
 from tests.reliability.evidence import Log, Reading, Told, stored
 from tests.reliability.tool_laws import of_tools
@@ -44,6 +45,8 @@ HONEST = {200, 201, 204, 400, 404, 409, 422, 429, 500, 503}
 """Statuses that a client of these tests may see. 500 is a turn that failed visibly."""
 BESIDE_TURNS = ("turn_began", "aside_began", "partly_answered", "model_called")
 """Events that name a turn which need not be running: it begins, or what it did is told later."""
+STOPPED_MS = 60_000
+"""For which a process may be stopped between its look and its write."""
 
 
 def broken(
@@ -94,7 +97,7 @@ def _of_log(log: Log) -> Iterator[str]:
         if state.deleted:
             yield f"P3 tombstone: something was written at {at}, after the deletion"
         for event in segment.events:
-            yield from _judged(state, event, at)
+            yield from _judged(state, event, at, segment.written_at)
             if isinstance(event, Input):
                 inputs[at] = event
             ends.update(_ended(event))
@@ -116,7 +119,7 @@ def _of_log(log: Log) -> Iterator[str]:
             yield f"P1 answered: input {offset} ({event.policy}) never ended"
 
 
-def _judged(before: State, event: Event, at: int) -> Iterator[str]:
+def _judged(before: State, event: Event, at: int, now: int) -> Iterator[str]:
     turn = getattr(event, "turn", "")
     if turn and event.type not in BESIDE_TURNS and not before.running(turn):
         yield f"P3 fence: {event.type} at {at} is of turn {turn}, which was not running"
@@ -124,7 +127,10 @@ def _judged(before: State, event: Event, at: int) -> Iterator[str]:
         case TurnBegan():
             if before.open:
                 yield f"P3 lock: a turn begins at {at} beside another"
-            asking = [i.offset for i in before.pending if i.asks]
+            # Whoever was stopped before it wrote may have looked when less was ready.
+            since = {*offsets(due(before, now - STOPPED_MS))}
+            ready = [i.offset for i in due(before, now + EARLY_MS) if i.asks]
+            asking = [offset for offset in ready if offset in since or offset in event.inputs]
             taken = [offset for offset in asking if offset in event.inputs]
             if taken != asking[: len(taken)] or not taken:
                 yield f"P3 order: the turn at {at} takes {taken} of {asking}"

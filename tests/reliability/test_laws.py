@@ -124,6 +124,10 @@ STORED: dict[str, tuple[str, Callable[[], Sequence[Item]]]] = {
         "P3 order",
         lambda: written((7, None), (8, None), (6, None), (5, None), (3, two_waiting())),
     ),
+    "what is held back is taken before its time": (
+        "P3 order",
+        lambda: written((0, (Input(texts=("one",), not_before=60_000), good()[0][1]))),
+    ),
     "a turn takes what has been answered": (
         "P3 taken",
         lambda: written((5, (TurnBegan(turn="t3", inputs=(3, 5)),))),
@@ -166,6 +170,14 @@ def test_damage_to_the_log_is_named(damage: str) -> None:
     law, make = STORED[damage]
     found = broken(make())
     assert any(line.startswith(law) for line in found), found
+
+
+def test_what_is_ready_may_pass_what_is_held_back() -> None:
+    held = Input(texts=("three",), not_before=60_000)
+    passed = (held, *two_waiting()[1:])
+    done = Answered(turn="t3", inputs=(6,), text="third")
+    found = broken(items([*good()[:3], (*passed, done)]))
+    assert found == ["P1 answered: input 5 (enqueue) never ended [a.s/7]"]
 
 
 # --- damage to what was told ---------------------------------------------------------------------

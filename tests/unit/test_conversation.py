@@ -20,6 +20,7 @@ from cueline.log.events import (
     TurnBegan,
     TurnFailed,
     TurnInterrupted,
+    TurnPostponed,
 )
 
 
@@ -85,6 +86,29 @@ def test_a_takeover_goes_on_with_the_tool_results_that_are_there() -> None:
     assert isinstance(items[4], Returned)
     assert "unknown" in items[4].output
     assert len(items) == 5
+
+
+def put_off(*inputs: int) -> list[Event]:
+    """A turn of these has paid, and is tried again."""
+    return [
+        TurnBegan(turn="t1", inputs=inputs),
+        ToolInput(turn="t1", call="c1", tool="pay", arguments="{}"),
+        ToolOutput(turn="t1", call="c1", tool="pay", output="paid"),
+        TurnPostponed(turn="t1", until=1, code="model_timeout", message=""),
+    ]
+
+
+def test_who_passes_a_turn_that_is_tried_again_does_not_go_on_with_its_work() -> None:
+    note = Input(source="system", policy="silent", texts=("cart: 2",))
+    happened = [note, user("pay"), *put_off(0, 1), user("hello")]
+    passes = TurnBegan(turn="t2", inputs=(0, 6))
+    assert conversation(log(*happened, passes)) == (
+        Said("system", "cart: 2"),
+        Said("user", "hello"),
+    )
+    answered = Answered(turn="t2", inputs=(0, 6), text="hi")
+    again = conversation(log(*happened, passes, answered, TurnBegan(turn="t3", inputs=(1,))))
+    assert again[-3:] == (Said("user", "pay"), Called("c1", "pay", "{}"), Returned("c1", "paid"))
 
 
 def test_parallel_calls_stand_together_before_their_outputs() -> None:

@@ -279,7 +279,7 @@ def test_an_input_that_is_tried_alone_is_told_of_its_own_turn(room: Room) -> Non
     room.customer("two", "t2")
     state = room.ports.log.tail("a.s").head.state
     for n in range(MAX_TRIES):
-        again = plan(state, 4, [f"turn{n - 1}"], f"turn{n}")
+        again = plan(state, 4, [f"turn{n - 1}"], f"turn{n}", 0)
         put(room, *again)
         state = room.ports.log.tail("a.s").head.state
     put(room, TurnAbandoned(turn=f"turn{MAX_TRIES - 1}"))
@@ -303,7 +303,7 @@ def test_whoever_was_told_of_a_turn_is_not_told_again_when_tried_alone(room: Roo
     room.customer("two", "t2")
     for n in range(MAX_TRIES):
         at = len(room.log())
-        put(room, *plan(room.ports.log.tail("a.s").head.state, at, [f"u{n - 1}"], f"u{n}"))
+        put(room, *plan(room.ports.log.tail("a.s").head.state, at, [f"u{n - 1}"], f"u{n}", 0))
     put(room, TurnAbandoned(turn=f"u{MAX_TRIES - 1}"))
     room.deliver()
     assert [e.trace for e in of(TurnBegan, room.log()) if not e.again] == ["t1", "t2"]

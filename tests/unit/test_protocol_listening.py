@@ -101,14 +101,14 @@ def all_that_are_open(connections: MemoryConnections, *_: object, **__: object) 
     return [one for one, _ in connections._rows.values() if one.gateway]
 
 
-def takes_the_first(state: State) -> tuple[Waiting, ...]:
+def takes_the_first(state: State, _: int) -> tuple[Waiting, ...]:
     asking = [n for n, one in enumerate(state.pending) if one.asks]
     return state.pending[: asking[0] + 1] if asking else ()
 
 
-def takes_only_who_interrupts(state: State) -> tuple[Waiting, ...]:
+def takes_only_who_interrupts(state: State, now: int) -> tuple[Waiting, ...]:
     interrupting = [one for one in state.pending if one.policy == "interrupt"]
-    return tuple(interrupting[-1:]) or next_batch(state)
+    return tuple(interrupting[-1:]) or next_batch(state, now)
 
 
 MUTANTS: dict[str, Callable[[Any], object]] = {
@@ -126,7 +126,7 @@ MUTANTS: dict[str, Callable[[Any], object]] = {
 }
 
 
-def batches(m: Any, batch: Callable[[State], Any]) -> None:
+def batches(m: Any, batch: Callable[[State, int], Any]) -> None:
     for module in (accept, takeover, state):
         m.setattr(module, "next_batch", batch)
 

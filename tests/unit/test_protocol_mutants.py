@@ -20,6 +20,7 @@ from cueline.engine import (
     toolcalls,
     turn,
     work,
+    worker,
 )
 from cueline.engine.host import Host
 from cueline.engine.model import CallMade
@@ -28,7 +29,7 @@ from cueline.engine.tools import ToolSpec
 from cueline.engine.work import OpenCall
 from cueline.log import conversation, fold
 from cueline.log.events import Decision, Event, EventsRemoved, Input, Recorded, TurnTyping
-from cueline.log.state import State, Waiting, interruption, offsets, ready, trace_of
+from cueline.log.state import State, Waiting, interruption, next_batch, offsets, ready, trace_of
 from tests.simulation import World
 from tests.story import Story
 
@@ -90,12 +91,16 @@ def forgets_no_time(state: State, offset: int, event: Input) -> State:
     return replace(fold_input(state, offset, event), scheduled=state.scheduled)
 
 
-def interrupts(timer: Timer, state: State, at: int) -> tuple[Event, ...]:
-    return timer_events(timer, replace(state, open=None, aside=None, pending=()), at)
+def interrupts(timer: Timer, state: State, at: int, now: int) -> tuple[Event, ...]:
+    return timer_events(timer, replace(state, open=None, aside=None, pending=()), at, now)
 
 
 def types_again(host: Host) -> None:
     host.append_mine(TurnTyping(turn=host.turn))
+
+
+def takes_any(state: State, _: int) -> tuple[Waiting, ...]:
+    return next_batch(state, 1 << 62)
 
 
 def told_anew(inputs: Sequence[Waiting]) -> dict[str, Any]:
@@ -124,6 +129,8 @@ MUTANTS: dict[str, Callable[[Any], object]] = {
         work, "_wants_answer", lambda given, _: False
     ),
     "a closed turn goes on": lambda m: m.setattr(Host, "append_mine", append_anyway),
+    "what is held back is forgotten": lambda m: m.setattr(worker, "come_again", lambda *_: False),
+    "what is held back is not": lambda m: m.setattr(takeover, "next_batch", takes_any),
     "calls are shown without outputs": lambda m: m.setattr(
         conversation._Block, "close", lambda block, _: block.open_calls.clear()
     ),

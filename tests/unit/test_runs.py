@@ -3,7 +3,7 @@
 import pytest
 
 from cueline.engine import runs
-from cueline.engine.accept import Accepted, Arrival, accept
+from cueline.engine.accept import Accepted
 from cueline.engine.append import IdempotencyKey, Writer
 from cueline.engine.marks import mark_event
 from cueline.engine.model import Said
@@ -11,7 +11,6 @@ from cueline.engine.modes import change_mode
 from cueline.engine.postponing import FIRST_PAUSE, again_at
 from cueline.engine.runs import Progress
 from cueline.engine.takeover import plan
-from cueline.engine.wake import held_for
 from cueline.errors import Conflict, EventNotFound
 from cueline.log.events import (
     Answered,
@@ -88,23 +87,6 @@ def test_what_is_held_back_is_not_begun_with_before_its_time(office: Office) -> 
     assert office.progress(offset).status == "succeeded"
 
 
-def test_what_comes_behind_it_keeps_its_place(office: Office) -> None:
-    office.run("first", not_before=office.clock.now() + 10_000)
-    office.run("second")
-    office.deliver()
-    assert office.answers() == []
-    office.after(10)
-    office.after(1)
-    assert office.asked() == ["first", "second"]
-
-
-def test_who_interrupts_does_not_wait_for_it(office: Office) -> None:
-    office.run("later", not_before=office.clock.now() + 10_000)
-    office.customer("now")
-    office.deliver()
-    assert office.answers() == ["ok"]
-
-
 def test_a_wake_up_that_comes_too_early_is_followed_by_one_that_does_not(office: Office) -> None:
     offset = office.run(not_before=office.clock.now() + 5_000_000)
     office.deliver()
@@ -118,7 +100,7 @@ def test_what_is_held_back_does_not_come_sooner_as_what_was_before_it_is_given_u
     state = State(open=Turn("t", (worn,)), pending=(later,), tries={0: MAX_TRIES})
 
     def done(now: int) -> list[type]:
-        told = plan(state, 3, ["t"], "u", lambda after: held_for(after, now))
+        told = plan(state, 3, ["t"], "u", now)
         return [type(event) for event in told]
 
     assert done(0) == [TurnAbandoned, InputsFailed]
@@ -176,16 +158,6 @@ def test_each_pause_is_longer_than_the_one_before() -> None:
     assert [pause(n) for n in range(5)] == [5, 20, 80, 320, 900]
     assert pause(0) == FIRST_PAUSE
     assert pause(8) == 0
-
-
-def test_the_order_is_kept_while_one_is_tried_again(office: Office) -> None:
-    office.fail()
-    office.run("first")
-    office.run("second")
-    office.deliver()
-    office.after(PATIENT)
-    office.after(1)
-    assert office.asked() == ["first", "first", "second"]
 
 
 # --- given up ------------------------------------------------------------------------------------
@@ -305,25 +277,6 @@ def test_who_interrupts_does_not_wait_for_one_that_is_tried_again(office: Office
     office.customer("now")
     office.deliver()
     assert office.answers() == ["ok"]
-
-
-@pytest.mark.parametrize("policy", ["enqueue", "coalesce"])
-def test_who_waits_for_an_answer_begins_nothing_before_its_time(
-    office: Office, policy: str
-) -> None:
-    offset = office.run(policy="coalesce", not_before=office.clock.now() + 10_000)
-    tail = office.ports.log.tail(SESSION)
-    writer = Writer(office.ports.log, office.clock, SESSION, "trace")
-    mine = Input.model_validate({"texts": ("me",), "policy": policy})
-    taken = accept(office.ports, writer, tail, Arrival(mine), LEASE, hosts=True)
-    assert isinstance(taken, Accepted)
-    assert taken.turn is None
-    office.deliver()
-    assert office.progress(offset).status == "queued"
-    office.after(10)
-    office.after(1)
-    office.after(1)
-    assert {office.progress(o).status for o in (offset, taken.offset)} == {"succeeded"}
 
 
 def begun_by_hand(office: Office, offset: int) -> None:

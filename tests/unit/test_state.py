@@ -58,7 +58,7 @@ def waiting(*policies: Policy) -> State:
 
 
 def batch(*policies: Policy) -> tuple[int, ...]:
-    return offsets(next_batch(waiting(*policies)))
+    return offsets(next_batch(waiting(*policies), 0))
 
 
 def begun(*policies: Policy) -> State:
@@ -90,22 +90,22 @@ def begun(*policies: Policy) -> State:
 )
 def test_the_next_turn_takes(policies: list[Policy], taken: tuple[int, ...]) -> None:
     assert batch(*policies) == taken
-    assert can_begin(waiting(*policies)) == bool(taken)
+    assert can_begin(waiting(*policies), 0) == bool(taken)
 
 
 def killed(state: State, times: int) -> State:
     """The next batch was in so many turns that died."""
     for _ in range(times):
-        state = fold(state, 99, TurnBegan(turn="t", inputs=offsets(next_batch(state))))
+        state = fold(state, 99, TurnBegan(turn="t", inputs=offsets(next_batch(state, 0))))
         state = fold(state, 100, TurnAbandoned(turn="t"))
     return state
 
 
 def test_what_kills_its_hosts_is_tried_alone() -> None:
     state = killed(waiting("coalesce", "coalesce", "coalesce"), MAX_TRIES)
-    assert offsets(next_batch(state)) == (0,)
+    assert offsets(next_batch(state, 0)) == (0,)
     state = fold(state, 99, InputsFailed(inputs=(0,)))
-    assert offsets(next_batch(state)) == (1,)
+    assert offsets(next_batch(state, 0)) == (1,)
     assert 0 not in state.tries
 
 
@@ -114,18 +114,18 @@ def test_a_silent_suspect_is_tried_beside_an_asking_input() -> None:
     state = fold(state, 98, Input(policy="interrupt"))
     state = killed(state, 1)
     assert state.tries == {0: 3, 1: 3, 2: 3, 98: 1}
-    assert offsets(next_batch(state)) == (2,)
+    assert offsets(next_batch(state, 0)) == (2,)
     state = fold(state, 99, InputsFailed(inputs=(2,)))
-    assert offsets(next_batch(state)) == (0, 98)
+    assert offsets(next_batch(state, 0)) == (0, 98)
 
 
 def test_an_aside_begins_beside_the_open_turn_and_leaves_it_open() -> None:
     state = fold(begun("enqueue"), 2, Input(policy="aside"))
-    assert can_begin(state)
+    assert can_begin(state, 0)
     assert offsets(waiting_asides(state)) == (2,)
     state = fold(state, 3, AsideBegan(turn="a", inputs=(2,)))
     assert state.aside == Turn("a", (Waiting(2, "aside"),))
-    assert not can_begin(fold(state, 4, Input(policy="aside")))
+    assert not can_begin(fold(state, 4, Input(policy="aside")), 0)
     state = fold(state, 4, Answered(turn="a", inputs=(2,), text=""))
     assert (state.aside, state.open and state.open.id) == (None, "t")
 
@@ -255,7 +255,7 @@ def legal(state: State, at: int) -> list[Choice]:
 
     can: list[Choice] = [given_input] * 3
     turn = state.open
-    if not turn and (found := next_batch(state)):
+    if not turn and (found := next_batch(state, 0)):
         can += [lambda _: TurnBegan(turn=f"t{at}", inputs=offsets(found))] * 3
     if turn and (asides := waiting_asides(state)):
         can.append(lambda _: AsideBegan(turn=f"a{at}", inputs=offsets(asides[:1])))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cueline.engine.append import IdempotencyKey, KeyTakenError, Writer
 from cueline.engine.ports import Ports, WakeUp
 from cueline.engine.takeover import begun
-from cueline.engine.wake import GRACE, arm, held_for
+from cueline.engine.wake import GRACE, arm, held_for, soon
 from cueline.engine.window import event_at
 from cueline.errors import (
     CallNotWaiting,
@@ -21,6 +21,7 @@ from cueline.log.segment import Head, Segment, Tail
 from cueline.log.state import (
     MAX_PENDING,
     State,
+    Waiting,
     interruption,
     next_batch,
     offsets,
@@ -120,8 +121,9 @@ def accept(
                 return (_for_people(new),)
             # What the application tells the agent is none of what people answer.
             new = new.model_copy(update={"policy": "silent"})
-        _check_free(state, arrival)
-        _check_room(state, new)
+        now = soon(ports.clock)
+        _check_free(state, arrival, now)
+        _check_room(state, new, now)
         if new.policy == "decision":
             _check_waiting(state, new.call)
         if new.policy == "aside":
@@ -131,9 +133,8 @@ def accept(
             stopped = (*interruption(state), *withdrawal(superseded(state)))
         place = at + len(stopped)
         after = reduce(state, at, (*stopped, new))
-        batch = next_batch(after)
-        began = may_begin and not (after.open or held_for(after, ports.clock.now()))
-        began = began and place in offsets(batch)
+        batch = next_batch(after, now)
+        began = may_begin and not after.open and place in offsets(batch)
         if began:
             return (*stopped, new, begun(turn, batch))
         if hosts:
@@ -162,15 +163,16 @@ def accept(
     if began and confirm:
         confirm(place)
     elif not (accepted.silent or accepted.answered_by_people):
-        wake_up, delay = _wake_up(writer.session, place, head.state, lease)
-        stopped = place > segment.at
-        held = held_for(head.state, ports.clock.now())
-        ports.wake_ups.send(wake_up, delay=max(held, GRACE if stopped else delay))
+        wake_up, delay = _wake_up(ports, writer.session, place, head.state, lease)
+        ports.wake_ups.send(wake_up, delay=max(delay, GRACE) if place > segment.at else delay)
     return accepted
 
 
-def _check_free(state: State, arrival: Arrival) -> None:
-    """Raises TurnRunning."""
+def _check_free(state: State, arrival: Arrival, now: int) -> None:
+    """What is held back for longer is nothing that it has to wait for.
+
+    Raises TurnRunning.
+    """
     if state.open and not arrival.queues:
         raise TurnRunning(
             "This session is answering another message. Send this one again later, or let it "
@@ -178,7 +180,8 @@ def _check_free(state: State, arrival: Arrival) -> None:
             turn=state.open.id,
             retry_after=BUSY_RETRY_AFTER,
         )
-    if arrival.alone and any(waiting.asks for waiting in state.pending):
+    ready = max(now, arrival.input.not_before)
+    if arrival.alone and any(i.asks and not i.held(ready) for i in state.pending):
         raise TurnRunning(
             "This session has another event to answer. Send this one again later.",
             turn="",
@@ -186,19 +189,22 @@ def _check_free(state: State, arrival: Arrival) -> None:
         )
 
 
-def _check_room(state: State, new: Input) -> None:
-    """What asks is never refused for what does not: its turn takes that along.
+def _check_room(state: State, new: Input, now: int) -> None:
+    """What asks is never refused for what does not: its turn takes that along. Nor is what is
+    ready for what is held back.
 
     Raises TooManyPending.
     """
-    asking = sum(waiting.asks for waiting in state.pending)
-    if new.policy != "silent" and asking >= MAX_PENDING:
+    mine = Waiting.of(0, new)
+    alike = [i for i in state.pending if (i.asks, i.held(now)) == (mine.asks, mine.held(now))]
+    if len(alike) < MAX_PENDING:
+        return
+    if mine.asks:
         raise TooManyPending(f"{MAX_PENDING} inputs are waiting in this session already.")
-    if new.policy == "silent" and len(state.pending) - asking >= MAX_PENDING:
-        raise TooManyPending(
-            f"{MAX_PENDING} messages that want no answer wait for the next one already; send one "
-            "that wants an answer first."
-        )
+    raise TooManyPending(
+        f"{MAX_PENDING} messages that want no answer wait for the next one already; send one "
+        "that wants an answer first."
+    )
 
 
 def beside(new: Input, state: State) -> Input:
@@ -229,12 +235,17 @@ def _check_waiting(state: State, call: str) -> None:
 def _attach(ports: Ports, writer: Writer, offset: int, head: Head, lease: int) -> Repeated:
     """Whoever accepted it first may have died before its wake-up."""
     if any(i.offset == offset and i.asks for i in head.state.pending):
-        ports.wake_ups.send(*_wake_up(writer.session, offset, head.state, lease))
+        ports.wake_ups.send(*_wake_up(ports, writer.session, offset, head.state, lease))
     return Repeated(offset, head)
 
 
-def _wake_up(session: str, offset: int, state: State, lease: int) -> tuple[WakeUp, int]:
+def _wake_up(
+    ports: Ports, session: str, offset: int, state: State, lease: int
+) -> tuple[WakeUp, int]:
     """And its delay. Where a turn is open its end comes first, and who ends it wakes somebody."""
+    held_until = max(i.not_before for i in state.pending if i.offset == offset)
+    if held := held_for(held_until, ports.clock):
+        return WakeUp(session, guards=offset + 1), held
     if state.open and not waiting_asides(state):
         return WakeUp(session, guards=offset + 1, in_case=True), lease
     return WakeUp(session, guards=offset + 1), 0

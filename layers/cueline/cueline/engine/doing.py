@@ -11,6 +11,7 @@ from cueline.engine.call import CompactionStarted
 from cueline.engine.compaction import Cut, summary_request, transcript
 from cueline.engine.host import Host
 from cueline.engine.room import left_out
+from cueline.engine.wake import soon
 from cueline.engine.window import read_pages
 from cueline.errors import CuelineError, TurnStopped, Unavailable
 from cueline.log.events import (
@@ -34,7 +35,7 @@ def take_inputs(host: Host) -> bool:
     """Steering inputs join the turn."""
 
     def build(state: State) -> tuple[Event, ...]:
-        inputs = offsets(steering(state, host.turn))
+        inputs = offsets(steering(state, host.turn, soon(host.ports.clock)))
         return (InputsTaken(turn=host.turn, inputs=inputs),) if inputs else ()
 
     host.append(build)

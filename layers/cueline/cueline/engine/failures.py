@@ -17,7 +17,7 @@ from cueline.engine.timers import Timer, scheduled_at
 from cueline.errors import SessionNotFound
 from cueline.log.events import Event, InputsFailed, TurnAbandoned
 from cueline.log.fold import reduce
-from cueline.log.state import State, Turn, by_trace, can_begin, ready
+from cueline.log.state import State, Turn, by_trace, ready, waits
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,13 @@ class Failures:
         if timer or _waits(head.state):
             logger.warning("A session gets one more wake-up", extra={"session": session})
             seen = ports.beats.look(session, incarnation, [t.id for t in head.state.turns])
-            again = WakeUp(session, seen, waited=(incarnation, head.at), triggers=timer)
+            again = WakeUp(
+                session,
+                seen,
+                waited=(incarnation, head.at),
+                guards=wake_up.guards,
+                triggers=timer,
+            )
             ports.wake_ups.send(again, delay=self.lease)
 
     def _endings(self, incarnation: int, state: State, at: int, wake_up: WakeUp) -> Sequence[Event]:
@@ -96,8 +102,8 @@ class Failures:
         scheduled = scheduled_at(self.ports.log, wake_up.session, incarnation, offset)
         trace = self.ports.clock.id()
         timer = Timer(offset, trace, scheduled, refusal=("not_worked_off", MESSAGE))
-        return timer.events(state, at)
+        return timer.events(state, at, self.ports.clock.now())
 
 
 def _waits(state: State) -> bool:
-    return bool(state.turns) or can_begin(state)
+    return bool(state.turns) or waits(state)

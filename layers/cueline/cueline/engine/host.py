@@ -18,6 +18,7 @@ from cueline.engine.room import BYTES_A_TOKEN, Room
 from cueline.engine.settings import settings_at, with_settings
 from cueline.engine.steps import RunTools, Step, next_step
 from cueline.engine.tools import ToolSpec
+from cueline.engine.wake import soon
 from cueline.engine.work import Work, work
 from cueline.errors import Unavailable, unexpected
 from cueline.log.events import (
@@ -211,6 +212,7 @@ class Host:
             seconds=self.seconds(done),
             full=bool(room and room.full()),
             compacts=self.compacts,
+            now=soon(self.ports.clock),
         )
 
     def in_a_hurry(self, step: Step) -> bool:

@@ -17,7 +17,7 @@ from cueline.engine.reader import LOOK_EVERY, Reader
 from cueline.engine.takeover import begun
 from cueline.engine.timers import arm_follow_up
 from cueline.engine.turn import Host, Limits, run
-from cueline.engine.wake import GRACE, arm, held_for, wake_next
+from cueline.engine.wake import GRACE, arm, come_again, soon, wake_next
 from cueline.engine.window import missing, stretch
 from cueline.errors import CuelineError, SessionNotFound, TurnRunning, Unavailable, unexpected
 from cueline.log.events import (
@@ -122,8 +122,7 @@ class Caller:
 
         def batch(state: State) -> tuple[Waiting, ...]:
             idle = not (state.open or state.deleted or self._leaving)
-            held = held_for(state, self.ports.clock.now())
-            taken = next_batch(state) if idle and not held else ()
+            taken = next_batch(state, soon(self.ports.clock)) if idle else ()
             return taken if self.accepted.offset in offsets(taken) else ()
 
         if not batch(reader.state):
@@ -175,7 +174,8 @@ class Caller:
         run(host, self.agent)
         self._hosting = None
         wake_next(self.ports, session, reader.head)
-        with suppress(CuelineError):  # the turn's own wake-up arms it too
+        with suppress(CuelineError):  # the turn's own wake-up does that too
+            come_again(self.ports, session, reader.state, WakeUp(session, guards=reader.head.at))
             arm_follow_up(self.ports, session, reader.head)
 
     def give_up(self) -> TurnRunning | None:

@@ -102,17 +102,18 @@ def next_step(
     seconds: float = 0.0,
     full: bool = False,
     compacts: bool = True,
+    now: int,
 ) -> Step:
     """`work` is the turn's own; `seconds` it has taken; `full` says that its context nearly is.
 
-    `compacts` is False once a compaction has failed.
+    `compacts` is False once a compaction has failed; `now` is in ms.
     """
     work, caps = work or Work(), caps or Caps()
     if not state.running(turn):
         return Done()
     if work.calls:
         return _with_calls(work.calls)
-    if inputs := offsets(steering(state, turn)):
+    if inputs := offsets(steering(state, turn, now)):
         return TakeInputs(inputs)
     to_compact = None if work.compacted else work.compact
     if state.mode == "manual" and not (to_compact or any(t.guidelines for t in work.triggers)):

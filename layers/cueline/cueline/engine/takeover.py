@@ -1,6 +1,6 @@
 """`plan`: what a wake-up appends to a session that it looks at."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from cueline.log.events import AsideBegan, Event, InputsFailed, TurnAbandoned, TurnBegan
@@ -24,10 +24,9 @@ def plan(
     at: int,
     dead: Collection[str],
     turn: str,
-    held: Callable[[State], object] = lambda _: False,
+    now: int,
 ) -> tuple[Event, ...]:
-    """Takeovers of the `dead` turns, then the begin of `turn` if one is possible, and what comes
-    next is not `held` back."""
+    """Takeovers of the `dead` turns, then the begin of `turn` if one is possible by `now` (ms)."""
     events: list[Event] = []
 
     def add(event: Event) -> None:
@@ -45,7 +44,7 @@ def plan(
                 for told in ready(Turn(found.id, (waiting,))):
                     add(told)
     if not state.open:
-        if (batch := next_batch(state)) and not held(state):
+        if batch := next_batch(state, now):
             add(begun(turn, batch))
     elif asides := waiting_asides(state)[:1]:
         add(AsideBegan(turn=turn, inputs=offsets(asides), **_told(asides)))

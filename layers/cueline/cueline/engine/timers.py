@@ -133,14 +133,17 @@ class Timer:
     refusal: tuple[RefusalCode, str] | None = None
     """Why a scheduled trigger cannot be followed."""
 
-    def events(self, state: State, at: int) -> tuple[Event, ...]:
-        """What it puts at offset `at`, by the state there; nothing where that is over."""
+    def events(self, state: State, at: int, now: int) -> tuple[Event, ...]:
+        """What it puts at offset `at`, by the state there; nothing where that is over.
+
+        `now` is in ms: what is held back still is nobody's answer.
+        """
         if self.scheduled:
             return self._due(self.scheduled, state, at) if self.offset in state.scheduled else ()
         quiet, rungs = state.quiet, self.rungs
         if not quiet or quiet.offset != self.offset or state.followed >= len(rungs):
             return ()
-        if state.turns or any(waiting.asks for waiting in state.pending):
+        if state.turns or any(i.asks and not i.held(now) for i in state.pending):
             return ()
         guidelines = rungs[state.followed].guidelines or CHECK_IN
         trigger = Trigger(guidelines=guidelines, follows=self.offset)

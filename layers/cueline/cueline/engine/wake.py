@@ -4,10 +4,10 @@ import logging
 import math
 from collections.abc import Callable
 
-from cueline.engine.ports import Ports, WakeUp
+from cueline.engine.ports import Clock, Ports, WakeUp
 from cueline.errors import CuelineError, unexpected
 from cueline.log.segment import Head
-from cueline.log.state import State, can_begin, held_until, next_batch
+from cueline.log.state import State, can_begin, next_batch
 
 logger = logging.getLogger(__name__)
 
@@ -39,21 +39,43 @@ def arm(ports: Ports, session: str, guards: int, lease: int) -> Callable[[int], 
     return began
 
 
-def held_for(state: State, now: int) -> int:
-    """Seconds for which what comes next is held back still, as far as a queue can; `now` is in ms.
+def soon(clock: Clock) -> int:
+    """By when what may begin now is ready, in ms."""
+    return clock.now() + EARLY_MS
 
-    Who finds it held back then sends another wake-up.
-    """
-    left = held_until(state) - now
+
+def held_for(not_before: int, clock: Clock) -> int:
+    """Seconds for which what is ready then (ms) is held back still, as far as a queue can."""
+    left = not_before - clock.now()
     return min(LONGEST_DELAY, math.ceil(left / 1000)) if left > EARLY_MS else 0
+
+
+def come_again(ports: Ports, session: str, state: State, wake_up: WakeUp) -> bool:
+    """Sends another wake-up for what is held back still, where there must be one instead of this.
+
+    What nobody has begun with has its own, from when it was accepted, and nobody else's comes
+    again for it: so they do not grow in number with all that passes it. What is tried again is
+    soon, and everybody who comes between two turns sees to it. Raises Unavailable.
+    """
+    own = None if wake_up.in_case else wake_up.guards
+    held = [
+        waiting.not_before
+        for waiting in state.pending
+        if waiting.held(soon(ports.clock))
+        and (waiting.offset + 1 == own or (waiting.begun and not state.open))
+    ]
+    if held:
+        again = WakeUp(session, guards=wake_up.guards)
+        ports.wake_ups.send(again, delay=held_for(min(held), ports.clock))
+    return bool(held)
 
 
 def wake_next(ports: Ports, session: str, head: Head, delay: int = 0) -> None:
     """Has begun what can begin; only sooner, as each waiting input has a wake-up too."""
-    if not can_begin(head.state):
+    state, now = head.state, soon(ports.clock)
+    if not can_begin(state, now):
         return
-    delay = max(delay, held_for(head.state, ports.clock.now()))
-    if not head.state.open and any(i.attended for i in next_batch(head.state)):
+    if not state.open and any(i.attended for i in next_batch(state, now)):
         delay = max(delay, GRACE)
     try:
         ports.wake_ups.send(WakeUp(session, guards=head.at), delay=delay)
@@ -61,6 +83,8 @@ def wake_next(ports: Ports, session: str, head: Head, delay: int = 0) -> None:
         logger.warning("A wake-up was not sent; others are on their way", extra=unexpected(error))
 
 
-def needless(state: State, guards: int | None) -> bool:
-    """All that the wake-up was sent for has ended."""
-    return guards is not None and all(i.offset >= guards for i in state.unfinished if i.asks)
+def needless(state: State, guards: int | None, now: int) -> bool:
+    """All that the wake-up was sent for has ended, or stands aside at `now` (ms)."""
+    running = [i for turn in state.turns for i in turn.inputs if i.asks]
+    ready = [i for i in state.pending if i.asks and not i.held(now)]
+    return guards is not None and all(i.offset >= guards for i in (*running, *ready))

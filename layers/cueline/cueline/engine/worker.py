@@ -14,7 +14,7 @@ from cueline.engine.reader import Reader
 from cueline.engine.takeover import plan
 from cueline.engine.timers import arm_follow_up, timer_of
 from cueline.engine.turn import Host, Limits, run
-from cueline.engine.wake import arm, held_for, needless, wake_next
+from cueline.engine.wake import arm, come_again, needless, soon, wake_next
 from cueline.engine.window import missing
 from cueline.errors import AgentNotFound, SessionNotFound, Unavailable, unexpected
 from cueline.log.events import Event
@@ -52,10 +52,9 @@ class Worker:
 
         def planned(state: State, at: int, dead: Sequence[str]) -> Sequence[Event]:
             now = ports.clock.now()
-            said = (*given_up(state, now), *(timer.events(state, at) if timer else ()))
+            said = (*given_up(state, now), *(timer.events(state, at, now) if timer else ()))
             state = reduce(state, at, said)
-            held = partial(held_for, now=now)
-            return (*said, *plan(state, at + len(said), dead, turn, held))
+            return (*said, *plan(state, at + len(said), dead, turn, soon(ports.clock)))
 
         if first := planned(tail.head.state, tail.head.at, dead):
             # Brings help a lease after a death; the message itself only after its visibility.
@@ -97,10 +96,12 @@ class Worker:
             run(host, self._agent(tail.session))
             reader.look()
         wake_next(ports, session, reader.head)
+        comes = come_again(ports, session, reader.state, wake_up)
         if segment or wake_up.in_case:  # whoever hosted the turn may have died before he armed
             self._arm(session, reader.head, wake_up)
-        again = reader.state.turns and not can_begin(reader.state)
-        if again and not needless(reader.state, wake_up.guards):
+        now = soon(ports.clock)
+        again = reader.state.turns and not (can_begin(reader.state, now) or comes)
+        if again and not needless(reader.state, wake_up.guards, now):
             # Somebody is at it. Another look, a lease from now, will see if it still beats.
             turns = [t.id for t in reader.state.turns]
             seen = ports.beats.look(session, head.incarnation, turns)

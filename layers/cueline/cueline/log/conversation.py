@@ -195,7 +195,7 @@ def size(item: Item) -> int:
 
 def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[tuple[str, _Block]]:
     blocks: dict[str, _Block] = {}
-    inherited: dict[int, _Block] = {}  # first input of a dead turn -> what that did
+    inherited: dict[int, _Block] = {}  # each input of a dead turn that asks -> what that did
     suspended: list[_Block] = []
     again: set[str] = set()  # calls that were taken up
     for recorded in events:
@@ -254,10 +254,11 @@ def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[tuple[st
                 suspended.append(block)
             case TurnAbandoned() | TurnHandedOver() | TurnPostponed():
                 del blocks[turn]
-                if block.inputs:
-                    # What it took on its way waits again, and is taken again.
-                    block.did = [item for item in block.did if not isinstance(item, int)]
-                    inherited[block.inputs[0]] = block
+                # What it took on its way waits again, and is taken again.
+                taken = [*block.inputs, *(item for item in block.did if isinstance(item, int))]
+                asked = [o for o in taken if o not in said or said[o].policy != "silent"]
+                block.did = [item for item in block.did if not isinstance(item, int)]
+                inherited.update(dict.fromkeys(asked or taken, block))
         if isinstance(event, _ENDINGS) and turn in blocks:
             block.ended = True
             blocks[turn] = blocks.pop(turn)
@@ -277,8 +278,12 @@ def _posted(recorded: Recorded, event: Posted) -> _Block:
 
 
 def _begun(inputs: Sequence[int], inherited: dict[int, _Block]) -> _Block:
+    """Of what was taken together, and is taken apart, the first goes on with what was done."""
     block = _Block(list(inputs))
-    for dead in [inherited.pop(offset) for offset in inputs if offset in inherited]:
+    found = [inherited[offset] for offset in inputs if offset in inherited]
+    for dead in {id(one): one for one in found}.values():
+        for offset in [o for o, one in inherited.items() if one is dead]:
+            del inherited[offset]
         block.did += dead.did
         block.open_calls += dead.open_calls
         block.inherited |= {*dead.open_calls, *dead.inherited}

@@ -142,13 +142,9 @@ def _fold_turn(state: State, turn: Turn, offset: int, event: Event) -> State:
             took = replace(turn, inputs=turn.inputs + taken)
             return replace(state, pending=rest, open=took)
         case ToolInput():
-            return replace(
-                state, tools={**state.tools, event.call: (turn.inputs[0].offset, "running")}
-            )
+            return replace(state, tools={**state.tools, event.call: (_first(turn), "running")})
         case ToolOutput():
-            return replace(
-                state, tools={**state.tools, event.call: (turn.inputs[0].offset, "done")}
-            )
+            return replace(state, tools={**state.tools, event.call: (_first(turn), "done")})
         case TurnHandedOver():
             return replace(_closed(state, turn), pending=_again(state, turn))
         case TurnPostponed():
@@ -207,7 +203,8 @@ def _ended(state: State, done: Sequence[int], offset: int, failed: Sequence[Wait
 def _split(
     state: State, inputs: tuple[int, ...]
 ) -> tuple[tuple[Waiting, ...], tuple[Waiting, ...]]:
-    taken = tuple(i for i in state.pending if i.offset in inputs)
+    """What is taken has been held back long enough."""
+    taken = tuple(replace(i, not_before=0) for i in state.pending if i.offset in inputs)
     return taken, tuple(i for i in state.pending if i.offset not in inputs)
 
 
@@ -225,6 +222,11 @@ def _beside(waiting: Waiting, turn: str) -> Waiting:
 
 def _postponed(waiting: Waiting, until: int) -> Waiting:
     return replace(waiting, failed=waiting.failed + 1, not_before=until)
+
+
+def _first(turn: Turn) -> int:
+    """Of its inputs that ask: what does not may end with another turn."""
+    return next((i.offset for i in turn.inputs if i.asks), turn.inputs[0].offset)
 
 
 def _closed(state: State, turn: Turn) -> State:

@@ -79,7 +79,8 @@ class Input(LogEvent):
     tries: int = 1
     """Turns that it may have, while each fails with something that may pass."""
     not_before: int = 0
-    """Milliseconds since 1970, UTC, as is the next: no worker begins with it sooner."""
+    """Milliseconds since 1970, UTC, as is the next: until then it stands aside, and all that is
+    ready passes it. With the first of a run of coalescing ones those behind it are ready too."""
     not_after: int = 0
     """It is given up where it has not been begun with by then; 0 is never."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from cueline.log.events import Event, Mark, Recorded, erased
-from cueline.log.state import State, can_begin
+from cueline.log.state import State, waits
 from cueline.log.triggers import BuyTime, FollowUp
 
 MAX_EVENTS = 16
@@ -197,7 +197,7 @@ class Tail:
             return None
         # Where something is still to be answered, or to come at its time, nobody is idle.
         state = self.head.state
-        idle = not (state.turns or state.scheduled or can_begin(state))
+        idle = not (state.turns or state.scheduled or waits(state))
         return None if idle and found.expired(self.head.written_at, now) else found
 
     def over(self, now: int) -> bool:

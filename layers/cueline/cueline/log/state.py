@@ -31,8 +31,8 @@ __all__ = [
     "by_trace",
     "can_begin",
     "covered",
+    "due",
     "given_up",
-    "held_until",
     "interruption",
     "next_batch",
     "not_for_people",
@@ -46,6 +46,7 @@ __all__ = [
     "trace_of",
     "unsaid_in",
     "waiting_asides",
+    "waits",
     "withdrawal",
 ]
 
@@ -53,7 +54,8 @@ Mode = Literal["auto", "manual"]
 MAX_TRIES = 3
 """Takeovers before an input is tried alone; one more and it ends with an error."""
 MAX_PENDING = 100
-"""Waiting inputs that a session may hold; the state that carries them stays small."""
+"""Waiting inputs that a session may hold, of each kind: those that are ready, that are held back,
+and that ask for nothing. The state that carries them stays small."""
 MOST_TOLD = 4
 """Traces under which one turn's end is told: a segment holds so many events."""
 MAX_SCHEDULED = 20
@@ -210,13 +212,30 @@ def _told_under(inputs: Iterable[Waiting]) -> Sequence[str]:
     return [*dict.fromkeys(i.trace for i in inputs if i.trace)][-MOST_TOLD:]
 
 
-def next_batch(state: State) -> tuple[Waiting, ...]:
-    """The inputs that the next turn takes, or nothing where nobody asks.
+def due(state: State, now: int) -> tuple[Waiting, ...]:
+    """What is ready at `now` (ms), in the order of acceptance; what is held back stands aside.
 
-    Everything up to the last interrupting input, else up to the first asking one, with the
-    neighbours that coalesce.
+    With the first of a run of coalescing inputs those behind it are ready.
     """
-    waiting = state.pending
+    found: list[Waiting] = []
+    gathers = False
+    for waiting in state.pending:
+        if not waiting.held(now):
+            joins = waiting.policy in ("steer", "silent")
+            gathers = waiting.policy == "coalesce" or (gathers and joins)
+            found.append(waiting)
+        elif gathers and waiting.policy == "coalesce":
+            found.append(waiting)
+    return tuple(found)
+
+
+def next_batch(state: State, now: int) -> tuple[Waiting, ...]:
+    """The inputs that the next turn takes, or nothing where nobody asks who is ready at `now`.
+
+    Of those that are: everything up to the last interrupting input, else up to the first asking
+    one, with the neighbours that coalesce.
+    """
+    waiting = due(state, now)
     asking = [n for n, i in enumerate(waiting) if i.asks]
     if not asking:
         return ()
@@ -244,15 +263,16 @@ def _alone(state: State, batch: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
     return tuple(sorted((quiet[0], first), key=lambda i: i.offset))
 
 
-def steering(state: State, turn: str) -> tuple[Waiting, ...]:
-    """The inputs that the turn takes before its next model call.
+def steering(state: State, turn: str, now: int) -> tuple[Waiting, ...]:
+    """The inputs that the turn takes before its next model call, which it makes at `now`.
 
     None where one of either is tried alone.
     """
     mine = state.open
     if not mine or mine.id != turn or any(state.suspect(i) for i in mine.inputs):
         return ()
-    return tuple(i for i in state.pending if i.policy == "steer" and not state.suspect(i))
+    steers = (i for i in due(state, now) if i.policy == "steer")
+    return tuple(i for i in steers if not state.suspect(i))
 
 
 def interruption(state: State) -> tuple[Event, ...]:
@@ -290,14 +310,6 @@ def withdrawal(inputs: Sequence[Waiting]) -> tuple[Event, ...]:
     return (InputsWithdrawn(inputs=offsets(inputs)), *ready(Turn("", tuple(inputs))))
 
 
-def held_until(state: State) -> int:
-    """When what comes next may begin, in ms since 1970; 0 is now. What comes behind it waits too,
-    so that the order is kept; who interrupts waits for nobody but itself."""
-    batch = () if state.open else next_batch(state)
-    interrupting = [i.not_before for i in batch if i.policy == "interrupt"]
-    return min(interrupting) if interrupting else max((i.not_before for i in batch), default=0)
-
-
 def overdue(state: State, now: int) -> tuple[Waiting, ...]:
     """What no turn has begun with by its time; `now` is in ms."""
     return tuple(i for i in state.pending if 0 < i.not_after <= now and not i.begun)
@@ -307,5 +319,10 @@ def waiting_asides(state: State) -> tuple[Waiting, ...]:
     return tuple(i for i in state.pending if i.policy == "aside" and not state.aside)
 
 
-def can_begin(state: State) -> bool:
-    return bool(waiting_asides(state) if state.open else next_batch(state))
+def can_begin(state: State, now: int) -> bool:
+    return bool(waiting_asides(state) if state.open else next_batch(state, now))
+
+
+def waits(state: State) -> bool:
+    """Something can begin, or will once it is held back no more."""
+    return bool(waiting_asides(state)) if state.open else any(i.asks for i in state.pending)

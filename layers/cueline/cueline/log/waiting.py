@@ -34,6 +34,10 @@ class Waiting:
     def asks(self) -> bool:
         return self.policy != "silent"
 
+    def held(self, now: int) -> bool:
+        """It stands aside still; `now` is in ms."""
+        return self.asks and self.not_before > now
+
     @classmethod
     def of(cls, offset: int, event: Input) -> "Waiting":
         return cls(

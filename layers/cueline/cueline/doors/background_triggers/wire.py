@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from cueline.doors.background_triggers.secrets import secret_of
 from cueline.doors.body import has_controls
-from cueline.doors.strict import RareWire, parse
+from cueline.doors.strict import RareWire, invalid, parse
 from cueline.engine.background import BackgroundTrigger, TriggerPolicy
 
 LONGEST_SESSION = 31 * 86_400_000
@@ -18,6 +18,8 @@ LONGEST_WAIT = 31 * 86_400
 """Seconds."""
 MAX_META = 32_000
 """UTF-8 bytes, as JSON."""
+DELAYABLE = ("enqueue", "coalesce", "reject", "skip")
+"""Policies of events that may be held back; the others are for what runs as they come."""
 PAUSED_BY_HAND = "Somebody has paused it."
 
 _OWN = {
@@ -93,7 +95,7 @@ class TriggerFields(RareWire):
         return bool(self.model_fields_set & {"schedule", "timezone", "paused"})
 
     def of_trigger(self, old: BackgroundTrigger) -> BackgroundTrigger:
-        """`old` with what is given."""
+        """`old` with what is given. Raises InvalidRequest where that does not go together."""
         changes: dict[str, Any] = {}
         for name in self.model_fields_set - {"paused", "rotate_secret"}:
             value = getattr(self, name)
@@ -104,7 +106,12 @@ class TriggerFields(RareWire):
             changes |= {"paused": "", "failures": 0}
         if self.rotate_secret:
             changes["generation"] = old.generation + 1
-        return replace(old, **changes)
+        new = replace(old, **changes)
+        if new.delay and new.policy not in DELAYABLE:
+            *some, last = DELAYABLE
+            only = f"goes with the policies {', '.join(some)} and {last} only"
+            raise invalid({"delay": f"{only}, not with {new.policy}"})
+        return new
 
 
 def to_wire(trigger: BackgroundTrigger, signing: bytes) -> dict[str, Any]:

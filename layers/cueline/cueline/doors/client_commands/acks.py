@@ -10,7 +10,7 @@ from cueline.engine.settings import Changed
 from cueline.errors import CuelineError
 from cueline.log.events import Input, Posted, event_id
 from cueline.log.segment import Session
-from cueline.log.state import State, next_batch, offsets
+from cueline.log.state import State, due, next_batch, offsets
 
 _REFUSALS: dict[str, tuple[Refusal, str | None]] = {
     "invalid_message_content": ("too_large", "data"),
@@ -96,16 +96,16 @@ def _became(accepted: Accepted) -> Fields:
         return {"status": "accepted", "answered_by": "people"}
     if isinstance(event, Input) and event.policy == "silent":
         return {"status": "applied"}
-    place = _place(accepted.head.state, accepted.offset)
+    place = _place(accepted.head.state, accepted.offset, accepted.segment.written_at)
     return {"status": "queued", "queue_position": place} if place else {"status": "accepted"}
 
 
-def _place(state: State, offset: int) -> int:
+def _place(state: State, offset: int, now: int) -> int:
     """How manieth of those who wait for an answer it is, from 1; 0 where it waits for none of
-    them: the next turn answers it, and can begin."""
-    if not state.open and offset in offsets(next_batch(state)):
+    them: the next turn answers it, and can begin. Those that stand aside do not count."""
+    if not state.open and offset in offsets(next_batch(state, now)):
         return 0
-    return 1 + sum(i.asks and i.offset < offset for i in state.pending)
+    return 1 + sum(i.asks and i.offset < offset for i in due(state, now))
 
 
 def _ack(command: Command, offset: int, became: Fields, **more: Any) -> str:
