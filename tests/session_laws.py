@@ -39,7 +39,7 @@ from tests.shown_laws import judge_what_is_shown
 from tests.simulated_work import SUMMARY_WORD, TOOLS, Ran, number_in
 from tests.status_laws import Statuses
 from tests.trigger_laws import Policies, Speaking
-from tests.waiting_laws import judge_begin
+from tests.waiting_laws import judge_begin, judge_failed, judge_rest
 
 CUTS = int(os.environ.get("PROTOCOL_CUTS", "8"))
 """Places of one log at which its conversation is judged."""
@@ -119,6 +119,7 @@ class Judge:
                 self.speaking.note(before, recorded.offset, event)
                 self.statuses.note(before, recorded)
             self.statuses.segment_ends()
+            judge_rest(self.state)
             taken = {offset for inputs in self.begun.values() for offset in inputs}
             self.speaking.segment_ends(segment, taken, self._made)
             assert self.state == segment.state, "carried state equals the reduce of all events"
@@ -179,6 +180,8 @@ class Judge:
                 assert self.taken_over, "only a takeover gives an input up"
                 asking = [i.offset for i in self.taken_over.inputs if i.asks]
                 assert len(asking) == 1, "an error takes no neighbour with it"
+            case InputsFailed():
+                judge_failed(before, event, self.seen)
 
     def _inputs(self, before: State, at: int, event: Event) -> None:
         match event:

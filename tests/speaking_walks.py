@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cueline.engine.accept import beside
-from cueline.engine.postponing import again_at, given_up
+from cueline.engine.postponing import again_at, given_up, postponed
 from cueline.engine.removal import removal
 from cueline.engine.timers import Timer
 from cueline.log.events import (
@@ -21,7 +21,6 @@ from cueline.log.events import (
     SettingsChanged,
     ToolInput,
     TriggerScheduled,
-    TurnPostponed,
     TurnReady,
     TurnTyping,
 )
@@ -192,7 +191,7 @@ class SpeakingWalk(Walk):
         until = again_at(turn, self.now(), 0.5)
         if until and self.choose([0, 1]):
             self.asked(turn.id)
-            self.add(TurnPostponed(turn=turn.id, until=until, code="model_timeout", message=""))
+            self.add(*postponed(self.state, turn, until, "model_timeout", ""))
         else:
             super().speak(turn)
 

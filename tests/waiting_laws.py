@@ -1,8 +1,9 @@
-"""The laws of what waits: who is taken when, and who stands aside."""
+"""The laws of what waits: who is taken when, who stands aside, and who is tried again."""
 
 from collections import Counter
 from collections.abc import Sequence
 
+from cueline.log.events import InputsFailed
 from cueline.log.state import State, Waiting, due, offsets
 
 
@@ -31,3 +32,17 @@ def _gathered(ready: Sequence[Waiting], now: int) -> bool:
         first = [i for i in ready[:place] if i.policy == "coalesce" and not i.held(now)]
         assert first, "but what coalesces with what has come"
     return bool(early)
+
+
+def judge_failed(before: State, failed: InputsFailed, seen: Counter[str]) -> None:
+    """Their turn is tried again, without them."""
+    if failed.retryable:
+        spent = [i for i in before.pending if i.offset in failed.inputs]
+        assert all(i.asks and i.failed >= i.tries for i in spent), "who has a try left has it"
+        seen["spent"] += 1
+
+
+def judge_rest(after: State) -> None:
+    """Behind each segment."""
+    tried = (i for i in after.pending if i.asks)
+    assert all(i.failed < i.tries for i in tried), "who has no try left ends"

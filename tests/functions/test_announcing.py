@@ -153,6 +153,7 @@ def test_a_turn_that_had_taken_many_failed_once(stream: Stream) -> None:
         (TurnFailed(turn="t", inputs=(0,), code="c", message="m", retryable=True), 1),
         (InputsFailed(inputs=(0,), code="not_worked_off"), 1),
         (InputsFailed(inputs=(0,), code="disabled"), 1),
+        (InputsFailed(inputs=(0,), code="model_timeout", retryable=True), 1),
         (InputsFailed(inputs=(0,), code="expired"), 0),
         (TurnSuspended(turn="t", inputs=(0,), calls=("c",)), 0),
     ],
@@ -165,6 +166,17 @@ def test_only_what_fails_counts(stream: Stream, ending: Event, count: int) -> No
     stream.desk.append(run, ending)
     stream.read(run)
     assert stream.desk.trigger().failures == count
+
+
+def test_what_has_no_try_left_is_told_as_dead(stream: Stream) -> None:
+    run = stream.desk.run()
+    spent = InputsFailed(inputs=(run.offset,), code="model_timeout", message="No.", retryable=True)
+    stream.desk.append(run, spent)
+    stream.read(run)
+    [told] = stream.of("Run Failed")
+    assert (told["runId"], told["status"], told["error"]["code"]) == (
+        *(run.id, "dead", "model_timeout"),
+    )
 
 
 def test_what_is_cancelled_counts_as_neither(stream: Stream) -> None:

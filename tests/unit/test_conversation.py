@@ -10,6 +10,7 @@ from cueline.log.events import (
     AsideBegan,
     Event,
     Input,
+    InputsFailed,
     InputsTaken,
     PartlyAnswered,
     Recorded,
@@ -109,6 +110,17 @@ def test_who_passes_a_turn_that_is_tried_again_does_not_go_on_with_its_work() ->
     answered = Answered(turn="t2", inputs=(0, 6), text="hi")
     again = conversation(log(*happened, passes, answered, TurnBegan(turn="t3", inputs=(1,))))
     assert again[-3:] == (Said("user", "pay"), Called("c1", "pay", "{}"), Returned("c1", "paid"))
+
+
+def test_who_is_tried_again_goes_on_with_the_work_though_who_was_first_has_failed() -> None:
+    happened = [user("one"), user("two"), *put_off(0, 1)]
+    failed = InputsFailed(inputs=(0,), code="model_timeout", retryable=True)
+    assert conversation(log(*happened, failed, TurnBegan(turn="t2", inputs=(1,)))) == (
+        Said("user", "one"),
+        Said("user", "two"),
+        Called("c1", "pay", "{}"),
+        Returned("c1", "paid"),
+    )
 
 
 def test_parallel_calls_stand_together_before_their_outputs() -> None:

@@ -17,7 +17,7 @@ WHAT_HAPPENS = (
     *("compacted", "finished", "skill_loaded", "step_changed", "turn_typing", "turn_ready"),
     *("followed up", "came at its time", "time bought", "repeated"),
     *("posted", "mode_changed", "events_removed", "inputs_withdrawn"),
-    *("turn_postponed", "passed", "gathered"),
+    *("turn_postponed", "spent", "passed", "gathered"),
 )
 
 

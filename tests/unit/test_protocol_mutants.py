@@ -24,6 +24,7 @@ from cueline.engine import (
 )
 from cueline.engine.host import Host
 from cueline.engine.model import CallMade
+from cueline.engine.postponing import postponed
 from cueline.engine.timers import Timer
 from cueline.engine.tools import ToolSpec
 from cueline.engine.work import OpenCall
@@ -131,6 +132,9 @@ MUTANTS: dict[str, Callable[[Any], object]] = {
     "a closed turn goes on": lambda m: m.setattr(Host, "append_mine", append_anyway),
     "what is held back is forgotten": lambda m: m.setattr(worker, "come_again", lambda *_: False),
     "what is held back is not": lambda m: m.setattr(takeover, "next_batch", takes_any),
+    "who has no try left goes along": lambda m: m.setattr(
+        answering, "postponed", lambda *given: postponed(*given)[:1]
+    ),
     "calls are shown without outputs": lambda m: m.setattr(
         conversation._Block, "close", lambda block, _: block.open_calls.clear()
     ),

@@ -28,7 +28,7 @@ from cueline.log.events import (
     TurnPostponed,
     TurnSuspended,
 )
-from cueline.log.state import MAX_TRIES, State, Turn, Waiting
+from cueline.log.state import MAX_TRIES, State, Turn, Waiting, offsets
 from tests.models import overloaded, refused
 from tests.tooling import says
 from tests.unit.test_triggers import Room, of
@@ -158,6 +158,41 @@ def test_each_pause_is_longer_than_the_one_before() -> None:
     assert [pause(n) for n in range(5)] == [5, 20, 80, 320, 900]
     assert pause(0) == FIRST_PAUSE
     assert pause(8) == 0
+
+
+@pytest.mark.parametrize("policy", ["enqueue", "coalesce", "interrupt"])
+def test_who_joins_later_keeps_nothing_alive_that_has_no_try_left(
+    office: Office, policy: str
+) -> None:
+    office.fail(30)
+    runs = []
+    for n in range(6):
+        runs.append(office.run(str(n), policy=policy, tries=2))
+        office.deliver()
+        office.after(3)
+    office.after(PATIENT)
+    ended = [office.progress(run) for run in runs]
+    assert [(one.status, one.attempts, one.code) for one in ended] == [
+        ("dead", 2, "model_rate_limited")
+    ] * 6
+    assert all(one.retryable for one in ended)
+
+
+def test_it_ends_as_the_others_are_put_off_and_what_it_said_is_remembered(office: Office) -> None:
+    office.fail()
+    again = office.run("again", policy="coalesce")
+    once = office.run("once", policy="coalesce", tries=1)
+    office.deliver()
+    [failed] = of(InputsFailed, office.log())
+    assert (failed.inputs, failed.code, failed.retryable) == ((once,), "model_rate_limited", True)
+    [put_off] = [r for r in office.recorded() if isinstance(r.event, TurnPostponed)]
+    [ended] = [r for r in office.recorded() if isinstance(r.event, InputsFailed)]
+    assert ended.offset == put_off.offset + 1, "in one append"
+    assert offsets(office.ports.log.tail(SESSION).head.state.pending) == (again,)
+    office.after(PATIENT)
+    said = [item.text for item in office.model.asked[-1].items if isinstance(item, Said)]
+    assert said == ["once", "again"]
+    assert len(of(Answered, office.log())) == 1
 
 
 # --- given up ------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from cueline.log.events import (
     TurnFailed,
     TurnHandedOver,
     TurnInterrupted,
+    TurnPostponed,
     TurnSuspended,
 )
 from cueline.log.fold import fold, reduce
@@ -217,6 +218,15 @@ def test_a_tool_call_is_remembered_until_its_input_ends() -> None:
     state = fold(state, 5, ToolOutput(turn="u", call="c", tool="pay", output="ok"))
     assert state.tools == {"c": (0, "done")}
     assert fold(state, 6, Answered(turn="u", inputs=(0,), text="")) == State()
+
+
+def test_a_tool_call_is_remembered_as_long_as_one_of_its_turn_is_tried_again() -> None:
+    given = [Input(policy="silent"), Input(policy="coalesce"), Input(policy="coalesce", tries=2)]
+    state = reduce(State(), 0, [*given, TurnBegan(turn="t", inputs=(0, 1, 2))])
+    state = fold(state, 4, ToolInput(turn="t", call="c", tool="pay", arguments="{}"))
+    state = fold(state, 5, TurnPostponed(turn="t", until=9, code="c", message=""))
+    state = fold(state, 6, InputsFailed(inputs=(1,), code="c", retryable=True))
+    assert state.tools == {"c": (2, "running")}
 
 
 # --- random, but legal, lives of a session -------------------------------------------------------

@@ -8,7 +8,7 @@ from cueline.engine.asking import ask, called
 from cueline.engine.call import Call, Spoken
 from cueline.engine.host import Host
 from cueline.engine.model import ModelRequest, Said
-from cueline.engine.postponing import again_at
+from cueline.engine.postponing import again_at, postponed
 from cueline.engine.prompt import allowed_specs, request
 from cueline.engine.timers import silence_after_answer
 from cueline.engine.toolcalls import store_calls
@@ -23,7 +23,6 @@ from cueline.log.events import (
     Thinking,
     ToolOutput,
     TurnFailed,
-    TurnPostponed,
 )
 from cueline.log.remaining import remaining
 from cueline.log.state import State, covered, ready
@@ -82,15 +81,14 @@ def fail(host: Host, failure: CuelineError) -> bool:
     def ending(state: State, *, told: bool = True) -> tuple[Event, ...]:
         if not (mine := state.running(host.turn)):
             return ()
+        code, why = getattr(failure, "kind", failure.code), failure.message
         if failure.retryable and (until := again_at(mine, clock.now(), clock.random())):
-            why, code = failure.message, getattr(failure, "kind", failure.code)
-            later = TurnPostponed(turn=host.turn, until=until, code=code, message=why)
-            return (*(said if told else ()), later)
+            return (*(said if told else ()), *postponed(state, mine, until, code, why))
         ended = TurnFailed(
             turn=host.turn,
             inputs=covered(state, mine),
-            code=getattr(failure, "kind", failure.code),
-            message=failure.message,
+            code=code,
+            message=why,
             retryable=failure.retryable,
             text=text if told else "",
             part=part,

@@ -112,7 +112,7 @@ def _progress(seen: Sequence[Recorded], offset: int, now: State) -> Progress:
         status, ended = _ended(event), one.created_at
         if isinstance(event, TurnFailed | InputsFailed):
             code, message = event.code, event.message
-            retryable = getattr(event, "retryable", event.code in _DIED)
+            retryable = event.retryable or event.code in _DIED
         elif isinstance(event, Answered):
             # Nobody is shown what was hidden, or is as if it had never been said.
             shown = not (one.mark or now.is_removed(one.offset))
@@ -140,7 +140,7 @@ def _ended(event: Event) -> Status:
         case TurnFailed():
             return "dead" if event.retryable else "failed"
         case InputsFailed():
-            return "dead" if event.code in _DIED else "failed"
+            return "dead" if event.retryable or event.code in _DIED else "failed"
         case TurnInterrupted() | InputsWithdrawn():
             return "cancelled"
         case TurnSuspended():

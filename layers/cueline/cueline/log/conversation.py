@@ -212,6 +212,10 @@ def _blocks(events: Iterable[Recorded], said: dict[int, Input]) -> list[tuple[st
         if isinstance(event, Input):
             said[recorded.offset] = event if not recorded.mark else Input()
             continue
+        if isinstance(event, InputsFailed) and event.retryable:
+            # A turn had heard them.
+            blocks[f"failed at {recorded.offset}"] = _Block([*event.inputs], ended=True)
+            continue
         if isinstance(event, TurnBegan | AsideBegan):
             blocks[event.turn] = _begun(event.inputs, inherited)
             blocks[event.turn].aside = isinstance(event, AsideBegan)

@@ -114,7 +114,8 @@ class InputsOverran(LogEvent):
 
 
 class InputsFailed(LogEvent):
-    """Given up, without a turn that could tell.
+    """Given up, without a turn that could tell; or `retryable`: the code is that of a turn which
+    is tried again, but not with these, which have been in so many turns as they may.
 
     turn_abandoned  each of them was alone in too many turns that died
     not_worked_off  no worker could so much as look at their session
@@ -126,17 +127,12 @@ class InputsFailed(LogEvent):
 
     type: Literal["inputs_failed"] = "inputs_failed"
     inputs: tuple[int, ...]
-    code: Literal[
-        "turn_abandoned",
-        "not_worked_off",
-        "customer_not_found",
-        "manual_mode",
-        "disabled",
-        "expired",
-    ] = "turn_abandoned"
+    code: str = "turn_abandoned"
     message: str = "The turn for this input stopped too often before its end."
     trace: str = ""
     """Theirs, as in Input: the segment has that of whoever gave them up."""
+    retryable: bool = False
+    """It failed with something that may pass."""
 
 
 class InputsWithdrawn(LogEvent):

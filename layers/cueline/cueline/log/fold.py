@@ -3,7 +3,7 @@
 The law, held by tests: the carried state equals the reduce of all events of the incarnation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cueline.log.events import (
@@ -43,6 +43,7 @@ from cueline.log.state import Quiet, State, Turn, Waiting, covered, offsets
 
 _UNSAYING = (Listening, SettingsChanged)
 """Nobody says anything by them, nor are they answered, however many there are."""
+Tools = Mapping[str, tuple[int, str]]
 
 
 def fold(state: State, offset: int, event: Event) -> State:
@@ -149,7 +150,8 @@ def _fold_turn(state: State, turn: Turn, offset: int, event: Event) -> State:
             return replace(_closed(state, turn), pending=_again(state, turn))
         case TurnPostponed():
             later = replace(turn, inputs=tuple(_postponed(i, event.until) for i in turn.inputs))
-            return replace(_closed(state, turn), pending=_again(state, later))
+            tools = _kept(state.tools, later)
+            return replace(_closed(state, turn), pending=_again(state, later), tools=tools)
         case TurnAbandoned():
             tries = {o: state.tries.get(o, 0) + 1 for o in offsets(turn.inputs)}
             waiting = _again(state, turn)
@@ -227,6 +229,13 @@ def _postponed(waiting: Waiting, until: int) -> Waiting:
 def _first(turn: Turn) -> int:
     """Of its inputs that ask: what does not may end with another turn."""
     return next((i.offset for i in turn.inputs if i.asks), turn.inputs[0].offset)
+
+
+def _kept(tools: Tools, turn: Turn) -> Tools:
+    """The turn's calls serve who goes on with them the longest."""
+    mine = offsets(turn.inputs)
+    last = max(turn.inputs, key=lambda i: (i.asks, i.tries - i.failed)).offset
+    return {c: (last if o in mine else o, status) for c, (o, status) in tools.items()}
 
 
 def _closed(state: State, turn: Turn) -> State:

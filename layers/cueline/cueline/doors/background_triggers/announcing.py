@@ -218,7 +218,7 @@ def _status(event: Event) -> Status | None:
         case TurnFailed():
             return "dead" if event.retryable else "failed"
         case InputsFailed():
-            return "dead" if event.code in _DIED else "failed"
+            return "dead" if event.retryable or event.code in _DIED else "failed"
         case TurnInterrupted():
             return "cancelled"
         case TurnSuspended():

@@ -171,7 +171,7 @@ def _activity(event: Event) -> Fields:
             told = {"type": event.kind, "source": event.source, "data": event.data}
             return {"activity": told}
         case InputsFailed():
-            return _error(event.code, event.message, retryable=False)
+            return _error(event.code, event.message, retryable=event.retryable)
     return {}
 
 
