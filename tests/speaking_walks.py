@@ -84,7 +84,7 @@ class SpeakingWalk(Walk):
         trace = self.choose(["", self.trace()])
         early = not (main or plain) and self.choose([0, 0, 1])  # for what is about to begin
         more: dict[str, Any] = {"policy": "aside" if during or early else "enqueue", "trace": trace}
-        self.add(beside(Input(source="system", trigger=trigger, **more), self.state))
+        self.add(beside(Input(source="system", trigger=trigger, **more), self.state, self.now()))
 
     def post(self) -> None:
         text = self.word("post")

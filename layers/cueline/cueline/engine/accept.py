@@ -22,6 +22,7 @@ from cueline.log.state import (
     MAX_PENDING,
     State,
     Waiting,
+    due,
     interruption,
     next_batch,
     offsets,
@@ -127,7 +128,7 @@ def accept(
         if new.policy == "decision":
             _check_waiting(state, new.call)
         if new.policy == "aside":
-            new = beside(new, state)
+            new = beside(new, state, now)
         stopped: tuple[Event, ...] = ()
         if new.policy == "interrupt":
             stopped = (*interruption(state), *withdrawal(superseded(state)))
@@ -207,12 +208,12 @@ def _check_room(state: State, new: Input, now: int) -> None:
     )
 
 
-def beside(new: Input, state: State) -> Input:
+def beside(new: Input, state: State, now: int) -> Input:
     """Time is bought for the work of the open turn, or of the one that is about to begin; where
     there is none it is a turn of its own."""
     if state.open:
         return new.beside(state.open.id)
-    if any(waiting.asks and waiting.policy != "aside" for waiting in state.pending):
+    if any(waiting.asks and waiting.policy != "aside" for waiting in due(state, now)):
         return new
     return new.model_copy(update={"policy": "enqueue"})
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from cueline.log import state as states
 from cueline.log.events import Event, InputsFailed, TurnPostponed
-from cueline.log.state import State, Turn, Waiting, offsets, overdue, ready
+from cueline.log.state import State, Turn, Waiting, by_trace, offsets, overdue, ready
 
 FIRST_PAUSE = 5
 """Seconds until what failed is tried again; four times as long after each further time."""
@@ -31,9 +30,11 @@ def postponed(state: State, turn: Turn, until: int, code: str, message: str) -> 
     spent = tuple(i for i in turn.inputs if i.asks and not _may_again(i))
     if not spent:
         return (later,)
-    ended = tuple(sorted({o for i in spent for o in states.given_up(state, i)}))
-    failed = InputsFailed(inputs=ended, code=code, message=message, retryable=True)
-    return (later, failed, *ready(Turn(turn.id, spent)))
+    failed = (
+        InputsFailed(inputs=ended, code=code, message=message, retryable=True, trace=trace)
+        for trace, ended in by_trace(state, spent).items()
+    )
+    return (later, *failed, *ready(Turn(turn.id, spent)))
 
 
 def _may_again(waiting: Waiting) -> bool:

@@ -139,7 +139,9 @@ class Timer:
         `now` is in ms: what is held back still is nobody's answer.
         """
         if self.scheduled:
-            return self._due(self.scheduled, state, at) if self.offset in state.scheduled else ()
+            return (
+                self._due(self.scheduled, state, at, now) if self.offset in state.scheduled else ()
+            )
         quiet, rungs = state.quiet, self.rungs
         if not quiet or quiet.offset != self.offset or state.followed >= len(rungs):
             return ()
@@ -149,14 +151,14 @@ class Timer:
         trigger = Trigger(guidelines=guidelines, follows=self.offset)
         return (Input(source="system", trigger=trigger, caller=state.payer, trace=self.trace),)
 
-    def _due(self, event: TriggerScheduled, state: State, at: int) -> tuple[Event, ...]:
+    def _due(self, event: TriggerScheduled, state: State, at: int, now: int) -> tuple[Event, ...]:
         trigger = event.trigger.model_copy(update={"scheduled": self.offset})
         said = Input(source="system", trigger=trigger, caller=event.caller, trace=self.trace)
         refusal = self.refusal
         if state.mode == "manual" and trigger.kind == "plain":
             refusal = refusal or ("manual_mode", "People answer in this session, not the agent.")
         if not refusal:
-            return self._aside(said, state, at) if trigger.buys_time else (said,)
+            return self._aside(said, state, at, now) if trigger.buys_time else (said,)
         code, message = refusal
         return (
             said.model_copy(update={"policy": "silent"}),
@@ -164,9 +166,9 @@ class Timer:
             TurnReady(trace=self.trace),
         )
 
-    def _aside(self, said: Input, state: State, at: int) -> tuple[Event, ...]:
+    def _aside(self, said: Input, state: State, at: int, now: int) -> tuple[Event, ...]:
         """Whoever plans to buy time buys it for what is under way by then, or says nothing."""
-        said = beside(said.model_copy(update={"policy": "aside"}), state)
+        said = beside(said.model_copy(update={"policy": "aside"}), state, now)
         late = () if said.policy == "aside" else withdrawal((Waiting.of(at, said),))
         return (said, *late)
 

@@ -58,7 +58,7 @@ def create(call: Call) -> Fields:
     asked, background, now = call.creation, call.background, call.ports.clock.now()
     given = TriggerFields.of(asked.body)
     # Of one that was deleted just now, and whose id it gets, it has not the secret.
-    blank = BackgroundTrigger("", now, now, caller=call.payer, generation=now, mark=asked.mark)
+    blank = BackgroundTrigger("", now, now, caller=call.payer, mark=asked.mark)
     new = planned(given.of_trigger(blank), now)
     _check_agent(call.ports, given)
     made = _made(background, asked, new, call.ports.clock.id())
