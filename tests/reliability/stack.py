@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 VISIBILITY = 4
 """Seconds after which a message comes back that was received and not deleted."""
+TOLD = ('"error":"Unavailable"', '"code":"model_unauthorized"')
+"""What a hostile world brings about, and an operator is told."""
 AT_REST = 60.0
 """Seconds within which a world that is left alone must come to rest."""
 
@@ -213,5 +215,5 @@ class Stack:
             line[:1500]
             for line in lines
             if "Traceback" in line
-            or ('"level":"ERROR"' in line and '"error":"Unavailable"' not in line)
+            or ('"level":"ERROR"' in line and not any(told in line for told in TOLD))
         ]

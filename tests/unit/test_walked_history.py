@@ -21,6 +21,7 @@ from cueline.log.events import (
     EventsRemoved,
     Finished,
     Input,
+    InputsFailed,
     InputsTaken,
     PartlyAnswered,
     Posted,
@@ -172,12 +173,17 @@ def expected(log: Sequence[Recorded]) -> tuple[Counter[str], Counter[str]]:
         if isinstance(event, TurnBegan | AsideBegan):
             turns[event.turn] = begun(event.inputs, dead)
             continue
+        if isinstance(event, InputsFailed) and event.retryable:  # a turn had heard them
+            turns[f"failed at {recorded.offset}"] = Shown(event.inputs, len(event.inputs))
+            continue
         if not (turn := turns.get(getattr(event, "turn", ""))):
             continue
         note(turn, recorded, gone=gone)
         match event:
             case TurnAbandoned() | TurnHandedOver() | TurnPostponed():
-                dead[turn.inputs[0]] = turns.pop(event.turn)
+                asking = [o for o in turn.inputs if o not in inputs or inputs[o].policy != "silent"]
+                over = turns.pop(event.turn)
+                dead.update(dict.fromkeys(asking or turn.inputs, over))
             case TurnFailed(code=code) if code in UNSAYABLE and not turn.called:
                 if gone or not event.text:
                     del turns[event.turn]
@@ -202,7 +208,10 @@ def said_by(event: Input) -> list[str]:
 
 def begun(inputs: tuple[int, ...], dead: dict[int, Shown]) -> Shown:
     new = Shown(inputs, len(inputs))
-    for old in [dead.pop(offset) for offset in inputs if offset in dead]:
+    found = {id(dead[offset]): dead[offset] for offset in inputs if offset in dead}
+    for old in found.values():
+        for offset in [o for o, one in dead.items() if one is old]:
+            del dead[offset]
         new.words += old.words
         new.open_calls |= old.open_calls
         new.hidden_calls |= old.hidden_calls
